@@ -1,0 +1,104 @@
+"""Mean trials of the search on made-up services, beside the figures it is held against.
+
+    python bench/search.py
+
+Each row is one size of problem and one way to search it; `reference` is the mean that the project's notes on searching
+give for it (in rounds where two machines work side by side). `search only` leaves out what the reference leaves out
+too: the trials that repeat a refusal and witness it in the final context. `tight` is the share of results to which
+nothing can be added, checked against the known answer. Seeds are fixed.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from random import Random
+from statistics import mean
+
+from harness.search.result import Phase, SearchResult, Settings
+from harness.search.search import search
+from harness.search.synthetic import (
+    HINT_RIGHT,
+    HINT_WRONG,
+    Problem,
+    Service,
+    bound_bits,
+    make_problem,
+    traced,
+)
+
+RUNS = 100
+SIZES = ((60, 3), (90, 8), (120, 12))
+NARROWING = (Phase.PREDICT, Phase.NARROW)
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way to search, and the reference for each of `SIZES`; None where there is none."""
+
+    name: str
+    reference: tuple[float, float, float] | None
+    trace: bool = True
+    hints: bool = False
+    workers: int = 1
+    false_failures: float = 0.0
+
+
+WAYS = (
+    Way("uniform prior", (18, 42, 62), trace=False),
+    Way("trace prior", (13, 27, 40)),
+    Way("trace, hints", (12, 25, 36), hints=True),
+    Way("trace, hints, 2 machines", (8.5, 19, 28), hints=True, workers=2),
+    Way("trace, hints, 5 % flaky", None, hints=True, false_failures=0.05),
+)
+
+
+def walk(way: Way, problem: Problem, rng: Random) -> SearchResult[str]:
+    """One search of one made-up service."""
+    service = Service(
+        problem,
+        rng,
+        hint_right=HINT_RIGHT if way.hints else 0.0,
+        hint_wrong=HINT_WRONG if way.hints else 0.0,
+        false_failures=way.false_failures,
+    )
+    return search(problem.options, service, settings=Settings(workers=way.workers))
+
+
+def problems(way: Way, count: int, breaking: int) -> Iterator[tuple[Problem, Random]]:
+    """The same services for every way that knows as much."""
+    for seed in range(RUNS):
+        rng = Random(f"{count}/{breaking}/{seed}")
+        problem = make_problem(count, breaking, pairs=seed % 3, rng=rng)
+        yield (traced(problem, rng) if way.trace else problem), rng
+
+
+def row(way: Way, size: int) -> str:
+    """One line of the table."""
+    count, breaking = SIZES[size]
+    made = list(problems(way, count, breaking))
+    results = [walk(way, problem, rng) for problem, rng in made]
+    narrowing = mean(sum(d.phase in NARROWING for d in result.decisions) for result in results)
+    trials = [result.trials for result in results]
+    rounds = mean(result.rounds for result in results)
+    narrowing_rounds = mean(len({d.round for d in result.decisions if d.phase in NARROWING}) for result in results)
+    tight = mean(p.is_tight(result.accepted) for (p, _), result in zip(made, results, strict=True))
+    reference = "-" if way.reference is None else f"{way.reference[size]:g}"
+    return (
+        f"{count:>4} {breaking:>3}  {way.name:<25}{bound_bits(made[0][0]):>7.1f}{reference:>10}"
+        f"{narrowing:>9.1f}{narrowing_rounds:>8.1f}{mean(trials):>9.1f}{rounds:>8.1f}{max(trials):>6}{tight:>7.0%}"
+    )
+
+
+def main() -> None:
+    """Print the table."""
+    print(f"{'':<34}{'':>7}{'':>10}{'search only':>17}{'with repeats and witnesses':>30}")
+    print(
+        f"{'n':>4} {'d':>3}  {'way':<25}{'bound':>7}{'reference':>10}"
+        f"{'trials':>9}{'rounds':>8}{'trials':>9}{'rounds':>8}{'max':>6}{'tight':>7}"
+    )
+    for size in range(len(SIZES)):
+        for way in WAYS:
+            print(row(way, size), flush=True)
+
+
+if __name__ == "__main__":
+    main()

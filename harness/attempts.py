@@ -1,0 +1,122 @@
+"""Where candidates become observations: stored ones first, then real trials.
+
+The n-th request for a candidate takes its n-th stored observation. The search asks for the same candidates as long as
+it hears the same verdicts, so walking a stored run again needs no machine, and resuming is walking again until
+something is not stored.
+"""
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+
+from harness.observation import Observation
+from harness.results.store import Store
+from harness.scenario import Scenario
+from harness.trial.pool import Pool
+from harness.trial.run import Trial
+
+ID_DIGITS = 12
+
+
+@dataclass(frozen=True)
+class Request:
+    """A candidate to try: its drop-in, the labels of its tightenings, and the phase that asks."""
+
+    drop_in: str
+    tightenings: tuple[str, ...] = ()
+    purpose: str = "search"
+
+    @property
+    def candidate_id(self) -> str:
+        """Hash of the drop-in text."""
+        return hashlib.sha256(self.drop_in.encode()).hexdigest()[:ID_DIGITS]
+
+
+def seed_of(scenario: Scenario, candidate_id: str, repeat: int) -> int:
+    """Seed of one trial: the same for the same scenario, candidate and repeat, different for every repeat."""
+    digest = hashlib.sha256(f"{scenario.seed}/{candidate_id}/{repeat}".encode()).digest()
+    return int.from_bytes(digest[:4], "big") >> 1
+
+
+class Attempts:
+    """Serves observations from a store, and runs in `pool` what is not there; without a pool that is lost."""
+
+    def __init__(self, store: Store, scenario: Scenario, pool: Pool | None) -> None:
+        self._store = store
+        self._scenario = scenario
+        self._pool = pool
+        self._stored: dict[str, list[Observation]] = defaultdict(list)
+        self._asked: Counter[str] = Counter()
+        self._next_id = 1
+        for observation in store.observations():
+            self._next_id = max(self._next_id, int(observation.trial_id) + 1)
+            if not observation.lost:
+                self._stored[observation.candidate_id].append(observation)
+        self.patience_s: dict[str, float] = {}
+        self.heard: Callable[[Observation], None] = lambda observation: None
+        self.served = 0
+
+    @property
+    def trials(self) -> int:
+        """Trials asked for so far whose machine was not lost, stored ones included."""
+        return sum(self._asked.values())
+
+    def run(self, requests: Sequence[Request]) -> list[Observation]:
+        """One observation for each request, in order; what is not stored is run side by side."""
+        results: list[Observation | None] = []
+        trials: list[Trial] = []
+        for request in requests:
+            repeat = self._asked[request.candidate_id]
+            self._asked[request.candidate_id] += 1
+            stored = self._stored[request.candidate_id]
+            if repeat < len(stored):
+                self.served += 1
+                results.append(stored[repeat])
+                continue
+            results.append(None)
+            trials.append(self._trial(request, repeat))
+        fresh = self._run_fresh(trials)
+        return [result if result is not None else next(fresh) for result in results]
+
+    def _trial(self, request: Request, repeat: int) -> Trial:
+        trial_id = f"{self._next_id:04d}"
+        self._next_id += 1
+        return Trial(
+            scenario=self._scenario,
+            trial_id=trial_id,
+            candidate_id=request.candidate_id,
+            drop_in=request.drop_in,
+            seed=seed_of(self._scenario, request.candidate_id, repeat),
+            repeat=repeat,
+            purpose=request.purpose,
+            tightenings=request.tightenings,
+            patience_s=self.patience_s,
+            folder=self._store.trial_folder(trial_id),
+        )
+
+    def _run_fresh(self, trials: Sequence[Trial]) -> Iterator[Observation]:
+        if self._pool is None:
+            observations = [
+                Observation(item.trial_id, item.candidate_id, item.seed, item.repeat, lost="not stored")
+                for item in trials
+            ]
+        else:
+            observations = self._pool.run(trials, done=self._keep)
+        for observation in observations:
+            if observation.lost:
+                # It says nothing of the candidate: the next request for it is the same trial again.
+                self._asked[observation.candidate_id] -= 1
+            else:
+                self._stored[observation.candidate_id].append(observation)
+            yield observation
+
+    def _keep(self, observation: Observation) -> None:
+        if observation.lost != "stopped":
+            self._store.append(observation)
+        self.heard(observation)
+
+
+def labels(keys: Collection[object]) -> tuple[str, ...]:
+    """Labels of tightenings, sorted, as observations keep them."""
+    return tuple(sorted(str(getattr(key, "label", key)) for key in keys))

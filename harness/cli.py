@@ -1,0 +1,128 @@
+"""The command line: arguments, progress, exit status. The only place that prints and exits."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from harness import init as init_module
+from harness import session
+from harness.errors import ExitStatus, HarnessError
+from harness.machine import doctor as doctor_module
+from harness.report import trial as trial_report
+from harness.report.progress import Reporter
+from harness.report.summary import console, show
+from harness.scenario import load
+
+app = typer.Typer(
+    help="Finds the tightest systemd confinement under which a service still works, by trying it.",
+    epilog="Exit status: 0 done · 1 no longer works · 2 usage · 3 baseline does not pass · 4 no machine · 5 stopped.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+ScenarioFile = Annotated[Path, typer.Argument(help="Scenario file, such as scenarios/redis.toml", show_default=False)]
+Results = Annotated[Path, typer.Option(help="Folder that holds one folder per run")]
+
+
+@app.command()
+def doctor(boot: Annotated[bool, typer.Option(help="Boot one machine as well")] = True) -> None:
+    """Check whether this host can make machines, and say what to install where it cannot.
+
+    Example: harness doctor
+    """
+    findings = doctor_module.examine()
+    if boot and all(finding.ok for finding in findings):
+        findings.append(doctor_module.try_boot())
+    out = console()
+    for finding in findings:
+        mark = "[green]ok[/]  " if finding.ok else "[bold red]no[/]  "
+        out.print(f"{mark}{escape(finding.name):16} {escape(finding.detail)}", soft_wrap=True)
+        if finding.hint and not finding.ok:
+            out.print(f"      → {escape(finding.hint)}", soft_wrap=True)
+    if not all(finding.ok for finding in findings):
+        raise typer.Exit(ExitStatus.MACHINE)
+
+
+@app.command()
+def init(
+    unit: Annotated[str, typer.Argument(help="An installed service, such as nginx.service")],
+    output: Annotated[Path | None, typer.Option(help="File to write (default scenarios/NAME.toml)")] = None,
+) -> None:
+    """Write a commented scenario for an installed unit, to be completed by hand.
+
+    Example: harness init nginx.service
+    """
+    doctor_module.require()
+    path = init_module.write(unit, output)
+    out = console()
+    out.print(f"wrote {escape(str(path))}", soft_wrap=True)
+    out.print(
+        f"next: say what the service must do in [[steps]], then `harness try {escape(str(path))}`", soft_wrap=True
+    )
+
+
+@app.command("try")
+def try_(
+    scenario: ScenarioFile,
+    drop_in: Annotated[Path | None, typer.Option("--with", help="A drop-in to try it under")] = None,
+) -> None:
+    """Run one trial and show all of it: the baseline, or the service under a drop-in.
+
+    Example: harness try scenarios/redis.toml --with hardening.conf
+    """
+    verdict_passed = trial_report.try_once(load(scenario), drop_in, console())
+    if not verdict_passed:
+        raise typer.Exit(ExitStatus.BASELINE)
+
+
+@app.command()
+def tune(
+    scenario: ScenarioFile,
+    results: Results = Path("results"),
+    workers: Annotated[int, typer.Option(min=0, max=64, help="Machines side by side (0: one per processor)")] = 0,
+    max_trials: Annotated[int | None, typer.Option(min=1, help="Stop after this many trials")] = None,
+    max_minutes: Annotated[float | None, typer.Option(min=0, help="Stop after this many minutes")] = None,
+    fresh: Annotated[bool, typer.Option(help="Start anew even if a run of it was cut off")] = False,
+) -> None:
+    """Find the tightest configuration that works; goes on with a run that was cut off.
+
+    Example: harness tune scenarios/redis.toml
+    """
+    options = session.Options(results, workers, max_trials, max_minutes, fresh)
+    with Reporter() as reporter:
+        listener = session.Listener(reporter.phase, reporter.observation, reporter.note)
+        answer, store = session.tune(load(scenario), options, listener)
+    show(answer, store.folder, console())
+
+
+@app.command()
+def report(run: Annotated[Path, typer.Argument(help="A run folder below results/", show_default=False)]) -> None:
+    """Think again over a stored run: write derived/ anew and show the summary.
+
+    Example: harness report results/redis-20260102-030405
+    """
+    answer, store = session.think_again(run)
+    show(answer, store.folder, console())
+
+
+def main() -> None:
+    """Entry point: turns errors into a message, a hint and an exit status."""
+    err = console(stderr=True)
+    try:
+        app()
+    except HarnessError as error:
+        err.print(f"[bold red]error[/]  {escape(error.message)}", soft_wrap=True)
+        if error.hint:
+            err.print(f"[bold]hint[/]   {escape(error.hint)}", soft_wrap=True)
+        sys.exit(error.status)
+    except OSError as error:
+        err.print(f"[bold red]error[/]  {escape(str(error))}", soft_wrap=True)
+        err.print("[bold]hint[/]   check free space and permissions; the same command goes on where it stopped")
+        sys.exit(ExitStatus.MACHINE)
+    except KeyboardInterrupt:
+        err.print("stopped; the same command goes on where it stopped")
+        sys.exit(ExitStatus.BUDGET)

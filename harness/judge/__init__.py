@@ -1,0 +1,1 @@
+"""From observations to verdicts: what failed, why, and which directive is suspected."""

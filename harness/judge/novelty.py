@@ -1,0 +1,56 @@
+"""Log lines that the baseline never had: the sign of damage that no step sees.
+
+A line becomes a template by masking what differs from run to run (numbers, addresses, random names); a template that a
+candidate shows and no baseline run did is news when it warns of something.
+"""
+
+import re
+from collections.abc import Collection, Iterable
+
+from harness.observation import JournalLine
+
+WARNING = 4  # syslog(3): 0 emergency … 4 warning … 7 debug
+_TROUBLE = re.compile(
+    r"\b(?:warn(?:ing)?|err(?:or)?|fail(?:ed|ure|s|ing)?|den(?:y|ied)|refus(?:ed|ing)|cannot|can't|could not|unable"
+    r"|not permitted|not supported|no such|read-only|unreachable|crit(?:ical)?|alert|emerg(?:ency)?|fatal|panic"
+    r"|abort(?:ed|ing)?)\b",
+    re.IGNORECASE,
+)
+_MASKS = (
+    (re.compile(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b", re.IGNORECASE), "<id>"),
+    (re.compile(r"\b0x[0-9a-f]+\b", re.IGNORECASE), "<n>"),
+    (re.compile(r"\b(?=[0-9a-f]*\d)[0-9a-f]{6,}\b", re.IGNORECASE), "<n>"),
+    (re.compile(r"(?<=[./_-])(?=[A-Za-z]*\d)[A-Za-z0-9]{6,}\b"), "<name>"),
+    (re.compile(r"\d+"), "<n>"),
+    (re.compile(r"\b(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)\b"), "<month>"),
+    (re.compile(r"\s+"), " "),
+)
+
+
+def template(message: str) -> str:
+    """The message with all that changes from run to run masked."""
+    for pattern, mask in _MASKS:
+        message = pattern.sub(mask, message)
+    return message.strip()
+
+
+def templates(lines: Iterable[JournalLine]) -> frozenset[str]:
+    """Templates of all lines, whatever their level: what was said as a notice before is no news as a warning."""
+    return frozenset(template(line.message) for line in lines)
+
+
+def is_trouble(line: JournalLine) -> bool:
+    """Whether a line warns, by its level or by its words: many services log everything at one level."""
+    return line.priority <= WARNING or _TROUBLE.search(line.message) is not None
+
+
+def news(lines: Iterable[JournalLine], *, known: Collection[str], ignore: Iterable[str] = ()) -> list[JournalLine]:
+    """Lines that warn and whose template is not in `known`, one per template; `ignore` are regular expressions."""
+    ignored = [re.compile(pattern) for pattern in ignore]
+    found: dict[str, JournalLine] = {}
+    for line in lines:
+        shape = template(line.message)
+        if shape in known or not is_trouble(line) or any(pattern.search(line.message) for pattern in ignored):
+            continue
+        found.setdefault(shape, line)
+    return list(found.values())

@@ -1,0 +1,87 @@
+"""The verdict on one observation: PASS only when everything that a pass needs was seen."""
+
+from harness.judge.baseline import Baseline
+from harness.judge.culprits import evidence, suspects
+from harness.judge.novelty import news
+from harness.judge.privilege import more_privilege
+from harness.judge.verdict import Outcome, Verdict
+from harness.observation import Observation
+from harness.scenario import Scenario
+from harness.unit.catalogue import Catalogue
+
+KEPT_EVIDENCE = 6
+# Below this a ratio of durations says more of the machine's noise than of the service.
+NOISE_S = 0.25
+
+
+def judge(
+    scenario: Scenario, observation: Observation, *, catalogue: Catalogue, baseline: Baseline | None = None
+) -> Verdict:
+    """Judge an observation; without a baseline only what needs no comparison.
+
+    A lost machine is UNRESOLVED: it says nothing about the candidate.
+    """
+    if observation.lost:
+        return Verdict(Outcome.UNRESOLVED, reason=observation.lost, trial_id=observation.trial_id)
+    problem = _problem(observation) or _damage(scenario, observation, baseline)
+    if not problem:
+        return Verdict(Outcome.PASS, reason="passed", trial_id=observation.trial_id)
+    lines = [line if len(line) <= 300 else line[:297] + "..." for line in evidence(observation)]
+    return Verdict(
+        Outcome.FAIL,
+        reason=problem,
+        detail="\n".join(lines[:KEPT_EVIDENCE]),
+        suspects=suspects(observation, catalogue),
+        trial_id=observation.trial_id,
+    )
+
+
+def _problem(observation: Observation) -> str:
+    """What went wrong by itself, without comparing."""
+    if observation.start_problem:
+        return f"start: {_why_not_started(observation)}"
+    for step in observation.steps:
+        if not step.ok:
+            return f"{_place(step.part)} {step.name}: {step.problem}"
+    if observation.counters.oom_kills:
+        return f"{observation.counters.oom_kills} process(es) killed for lack of memory"
+    if observation.counters.forks_rejected:
+        return f"{observation.counters.forks_rejected} fork(s) rejected"
+    if observation.at_work.restarts:
+        return f"systemd restarted the service {observation.at_work.restarts} time(s)"
+    if observation.stop_problem:
+        return f"stop: {observation.stop_problem}"
+    return ""
+
+
+def _why_not_started(observation: Observation) -> str:
+    for line in observation.journal:
+        if line.from_manager and ("Failed at step" in line.message or "Main process exited" in line.message):
+            return line.message
+    return observation.start_problem
+
+
+def _place(part: str) -> str:
+    return {"steps": "step", "after": "after-check", "ready": "ready check"}.get(part, part)
+
+
+def _damage(scenario: Scenario, observation: Observation, baseline: Baseline | None) -> str:
+    """What is worse than at baseline although every step passed."""
+    if baseline is None:
+        stopped = observation.after_stop
+        return "" if stopped.active_state else "the unit's state after the stop could not be read"
+    if observation.at_work.active_state not in baseline.states:
+        return f"the unit is {observation.at_work.active_state} after the workload"
+    if more := more_privilege(observation.processes, baseline):
+        return f"more privilege than at baseline: {more}"
+    if (observation.after_stop.active_state, observation.after_stop.result) not in baseline.stops:
+        return f"unclean stop: {observation.after_stop.active_state} ({observation.after_stop.result})"
+    fresh = news(observation.journal, known=baseline.templates, ignore=scenario.ignore_log)
+    if fresh:
+        return f"new in the log: {fresh[0].message[:200]}"
+    for step in observation.steps:
+        allowed_s = scenario.slowdown_max * baseline.slowest_s.get(step.name, step.duration_s)
+        if step.kind == "load" and step.duration_s > allowed_s + NOISE_S:
+            slower = step.duration_s / baseline.slowest_s[step.name]
+            return f"step {step.name}: {slower:.1f} times the slowest baseline (allowed {scenario.slowdown_max:g})"
+    return ""

@@ -1,0 +1,39 @@
+"""What one trial says about its candidate: the only thing the search ever learns."""
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Outcome(Enum):
+    """The three ways a trial can end."""
+
+    PASS = "pass"
+    FAIL = "fail"
+    UNRESOLVED = "unresolved"
+    """The machine was lost or could not be had: says nothing about the candidate."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The outcome of one trial.
+
+    `reason` is one short line for people and `detail` what stands behind it. `suspects` are names of
+    directives (or labels of single tightenings) that a denial points to: a hint for the order of the search,
+    never proof. `trial_id` finds the raw observation; empty where no trial was made.
+    """
+
+    outcome: Outcome
+    reason: str = ""
+    detail: str = ""
+    suspects: tuple[str, ...] = ()
+    trial_id: str = ""
+
+    @property
+    def passed(self) -> bool:
+        """The service worked; neither FAIL nor UNRESOLVED."""
+        return self.outcome is Outcome.PASS
+
+    @property
+    def failed(self) -> bool:
+        """The service did not work; a lost machine is not a failure."""
+        return self.outcome is Outcome.FAIL

@@ -1,0 +1,1 @@
+"""One throwaway booted systemd: overlay, boot, entering it, its cgroups and network."""

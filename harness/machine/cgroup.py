@@ -1,0 +1,266 @@
+"""A machine's own cgroups on the host, on cgroup v1 (hybrid) and v2, and the counters read from them.
+
+Source of the file names: Documentation/admin-guide/cgroup-v1 and cgroup-v2.rst of Linux 6.x. On a v1 host a machine
+needs a cgroup of its own in every controller's tree; without that two machines would share `/system.slice/UNIT`.
+"""
+
+import os
+import signal
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.errors import MachineError
+from harness.observation import Counters
+
+CONTROLLERS_WANTED = frozenset({"memory", "pids", "cpu"})
+# What systemd-nspawn itself gives a container: the harmless pseudo devices, terminals, and making (not opening) nodes.
+DEVICES_ALLOWED = (
+    "c 1:3 rwm",
+    "c 1:5 rwm",
+    "c 1:7 rwm",
+    "c 1:8 rwm",
+    "c 1:9 rwm",
+    "c 5:0 rwm",
+    "c 5:2 rwm",
+    "c 10:200 rwm",
+    "c 136:* rwm",
+    "c *:* m",
+    "b *:* m",
+)
+
+
+@dataclass(frozen=True)
+class Hierarchy:
+    """One mounted cgroup tree; `controllers` is empty for the v2 tree and for named v1 trees."""
+
+    mountpoint: Path
+    version: int
+    controllers: frozenset[str]
+    key: str
+
+
+def hierarchies(mountinfo: str = "") -> tuple[Hierarchy, ...]:
+    """The cgroup trees mounted on this host, each once."""
+    text = mountinfo or Path("/proc/self/mountinfo").read_text()
+    found: dict[str, Hierarchy] = {}
+    for line in text.splitlines():
+        left, _, right = line.partition(" - ")
+        kind, _, options = right.split(" ", 2)
+        if kind not in ("cgroup", "cgroup2"):
+            continue
+        mountpoint = Path(left.split(" ")[4].encode().decode("unicode_escape"))
+        if kind == "cgroup2":
+            found.setdefault("", Hierarchy(mountpoint, 2, frozenset(), ""))
+            continue
+        words = options.split(" ")[-1].split(",")
+        named = next((word for word in words if word.startswith("name=")), "")
+        controllers = frozenset(words) - {"rw", "ro", "xattr", "clone_children", named}
+        key = named or ",".join(sorted(controllers))
+        found.setdefault(key, Hierarchy(mountpoint, 1, frozenset(controllers), key))
+    return tuple(found.values())
+
+
+def memberships(pid: int | str) -> dict[str, str]:
+    """Cgroup path of process `pid` in each hierarchy, by the key that `hierarchies` gives it."""
+    paths = {}
+    for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines():
+        _, controllers, path = line.split(":", 2)
+        key = controllers if controllers.startswith("name=") else ",".join(sorted(controllers.split(",")))
+        paths[key] = path
+    return paths
+
+
+def _home(hierarchy: Hierarchy, membership: str) -> Path:
+    """The cgroup below which a machine's own one is made.
+
+    On v1 that is the harness's own cgroup. On v2 a cgroup with processes cannot hand controllers to its children
+    ("no internal processes"), so it is the nearest ancestor that already does; the root always may.
+    """
+    path = hierarchy.mountpoint / membership.lstrip("/")
+    if hierarchy.version == 1 or not path.exists():
+        return path if path.exists() else hierarchy.mountpoint
+    if not (hierarchy.mountpoint / "cgroup.controllers").read_text().strip():
+        return path  # hybrid: the v2 tree has no controllers to hand on
+    while path != hierarchy.mountpoint:
+        enabled = set((path / "cgroup.subtree_control").read_text().split())
+        if enabled >= CONTROLLERS_WANTED and not (path / "cgroup.procs").read_text().strip():
+            return path
+        path = path.parent
+    return path
+
+
+class MachineCgroups:
+    """The cgroups of one machine: one in every hierarchy, all named `name`, made here and removed here."""
+
+    def __init__(self, name: str) -> None:
+        own = memberships("self")
+        self.trees = hierarchies()
+        if not self.trees:
+            raise MachineError(
+                "no cgroup tree is mounted on this host",
+                hint="mount one (for example `mount -t cgroup2 cgroup2 /sys/fs/cgroup`) and try again",
+            )
+        self.paths = {tree.key: _home(tree, own.get(tree.key, "/")) / name for tree in self.trees}
+
+    def create(self) -> None:
+        """Make them."""
+        try:
+            for tree in self.trees:
+                self.paths[tree.key].mkdir()
+                _prepare(tree, self.paths[tree.key])
+        except OSError as error:
+            self.remove()
+            raise MachineError(
+                f"cannot make a cgroup for the machine: {error}",
+                hint="run as root, outside a container that mounts /sys/fs/cgroup read-only",
+            ) from error
+
+    def remove(self, *, timeout_s: float = 5.0) -> bool:
+        """End what still runs inside and remove them; False if one could not be removed in time."""
+        deadline = time.monotonic() + timeout_s
+        results = [remove_tree(path, deadline) for path in self.paths.values()]  # a list: one failure stops none
+        return all(results)
+
+    def make_group(self, leader_pid: int, control_group: str) -> list[Path]:
+        """Make a cgroup that the machine's systemd would call `control_group`; its paths, one per hierarchy."""
+        paths = list(self.inside(leader_pid, control_group).values())
+        for path in paths:
+            path.mkdir(parents=True, exist_ok=True)
+            _inherit_cpuset(path.parent)
+            _inherit_cpuset(path)
+        return paths
+
+    def inside(self, leader_pid: int, control_group: str) -> dict[str, Path]:
+        """Host paths, by hierarchy, of the cgroup that the machine's systemd calls `control_group`."""
+        inside = memberships(leader_pid)
+        result = {}
+        for tree in self.trees:
+            base = inside.get(tree.key, "/").removesuffix("/init.scope")
+            result[tree.key] = tree.mountpoint / base.lstrip("/") / control_group.lstrip("/")
+        return result
+
+
+def _prepare(tree: Hierarchy, path: Path) -> None:
+    if tree.version == 2:
+        available = (path / "cgroup.controllers").read_text().split()
+        wanted = " ".join(f"+{name}" for name in available)
+        if wanted:
+            (path / "cgroup.subtree_control").write_text(wanted)
+        return
+    _inherit_cpuset(path)
+    if "devices" in tree.controllers:
+        (path / "devices.deny").write_text("a")
+        for rule in DEVICES_ALLOWED:
+            (path / "devices.allow").write_text(rule)
+
+
+def _inherit_cpuset(path: Path) -> None:
+    """A new v1 cpuset is empty and takes no process until it names its processors and memory nodes."""
+    for name in ("cpuset.cpus", "cpuset.mems"):
+        if (path / name).exists() and (path.parent / name).exists():
+            (path / name).write_text((path.parent / name).read_text())
+
+
+def kill_below(paths: Iterable[Path]) -> None:
+    """End every process in the cgroups `paths` and below them."""
+    for path in paths:
+        for pid in pids_below(path):
+            _kill(pid)
+
+
+def _kill(pid: int) -> None:
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return
+
+
+def pids_below(path: Path) -> list[int]:
+    """Processes in the cgroup `path` and those below it; empty when it is gone."""
+    pids = []
+    for directory in _directories(path):
+        try:
+            pids += [int(word) for word in (directory / "cgroup.procs").read_text().split()]
+        except OSError:
+            continue  # removed between listing and reading
+    return pids
+
+
+def _directories(path: Path) -> Iterator[Path]:
+    for directory, _, _ in os.walk(path, topdown=False):
+        yield Path(directory)
+
+
+def remove_tree(path: Path, deadline: float) -> bool:
+    """Remove the cgroup `path` with those below, ending what still runs in it, until `deadline` (monotonic)."""
+    while path.exists():
+        for pid in pids_below(path):
+            _kill(pid)
+        for directory in _directories(path):
+            try:
+                directory.rmdir()
+            except OSError:
+                break  # EBUSY: the kernel has not yet reaped what was killed
+        if time.monotonic() > deadline:
+            return not path.exists()
+        if path.exists():
+            time.sleep(0.002)
+    return True
+
+
+class CounterReader:
+    """Reads one unit's counters, whichever cgroup version keeps them."""
+
+    def __init__(self, paths: dict[str, Path]) -> None:
+        self._paths = paths
+
+    def _file(self, v1_controller: str, v1_name: str, v2_name: str) -> str | None:
+        for key, path in self._paths.items():
+            if v1_controller in key.split(","):
+                return _read(path / v1_name)
+        return _read(self._paths[""] / v2_name) if "" in self._paths else None
+
+    def read(self) -> Counters:
+        """The counters now; a field is None where this kernel or cgroup version does not keep it."""
+        oom = self._file("memory", "memory.oom_control", "memory.events")
+        cpu = self._file("cpu", "cpu.stat", "cpu.stat")
+        usage_ns = self._file("cpuacct", "cpuacct.usage", "")
+        return Counters(
+            memory_peak_bytes=_number(self._file("memory", "memory.max_usage_in_bytes", "memory.peak")),
+            tasks_peak=_number(self._file("pids", "pids.peak", "pids.peak")),
+            oom_kills=_field(oom, "oom_kill"),
+            forks_rejected=_field(self._file("pids", "pids.events", "pids.events"), "max"),
+            cpu_usage_usec=_microseconds(usage_ns) or _field(cpu, "usage_usec"),
+            cpu_throttled_periods=_field(cpu, "nr_throttled"),
+        )
+
+    def pids(self) -> list[int]:
+        """Processes of the unit now, as host process ids."""
+        key = next((k for k in ("pids", "name=systemd", "") if k in self._paths), None)
+        return pids_below(self._paths[key]) if key is not None else []
+
+
+def _read(path: Path) -> str | None:
+    try:
+        return path.read_text() if path.is_file() else None
+    except OSError:
+        return None
+
+
+def _number(text: str | None) -> int | None:
+    return int(text) if text and text.strip().isdigit() else None
+
+
+def _microseconds(nanoseconds: str | None) -> int | None:
+    value = _number(nanoseconds)
+    return None if value is None else value // 1000
+
+
+def _field(text: str | None, name: str) -> int | None:
+    for line in (text or "").splitlines():
+        key, _, value = line.partition(" ")
+        if key == name:
+            return _number(value)
+    return None

@@ -1,0 +1,61 @@
+"""Kernel log lines that belong to one machine: OOM kills, rejected forks, seccomp refusals.
+
+Read from /dev/kmsg (Documentation/ABI/testing/dev-kmsg), which is one log for the whole host: a line is taken when it
+names the machine's cgroup, or refuses a process or a program name seen in the unit. Of two machines side by side that
+run the same program the wrong one may be named in a seccomp line, so such a line is a hint. Without an audit daemon
+the kernel prints at most 10 seccomp lines in 5 s for the whole host, so that there is no line proves nothing.
+"""
+
+import os
+import re
+from collections.abc import Collection
+from types import TracebackType
+from typing import Self
+
+RECORD_BYTES = 8192
+SECCOMP = re.compile(r'audit: type=1326 .*\bpid=(\d+) comm="([^"]*)"')
+
+
+class KernelLog:
+    """The kernel log from now on; `lines` gives what came since. Silent where /dev/kmsg cannot be read."""
+
+    def __enter__(self) -> Self:
+        try:
+            self._descriptor = os.open("/dev/kmsg", os.O_RDONLY | os.O_NONBLOCK)
+            os.lseek(self._descriptor, 0, os.SEEK_END)
+        except OSError:
+            self._descriptor = -1
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+
+    def _records(self) -> list[str]:
+        records: list[str] = []
+        while self._descriptor >= 0:
+            try:
+                record = os.read(self._descriptor, RECORD_BYTES)
+            except BlockingIOError:
+                break
+            except BrokenPipeError:
+                continue  # the ring buffer went round: older records are gone, later ones follow
+            except OSError:
+                break
+            records.append(record.decode("utf-8", "replace").partition(";")[2].splitlines()[0])
+        return records
+
+    def lines(self, machine_name: str, pids: Collection[int], comms: Collection[str]) -> list[str]:
+        """Lines since the start that name the machine's cgroup, or a seccomp refusal of one of these processes.
+
+        `pids` are host process ids, `comms` program names as in /proc/PID/comm.
+        """
+        found = []
+        for text in self._records():
+            refused = SECCOMP.search(text)
+            ours = refused is not None and (int(refused[1]) in pids or refused[2] in comms)
+            if ours or machine_name in text:
+                found.append(text)
+        return found

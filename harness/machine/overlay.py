@@ -1,0 +1,220 @@
+"""The root of a machine: overlays above the root tree, and files put into them before boot.
+
+Nothing is copied. Every real filesystem mounted below the root (a separate `/var` or `/home`) gets an overlay of its
+own, since an overlay shows only the filesystem its lower layer is on. The upper layers lie on disk, so that what a
+service writes is page cache as it is on a real host, and not charged to it as shared memory; `volatile` keeps
+their fsync from costing anything (Documentation/filesystems/overlayfs.rst, Linux 5.10).
+"""
+
+import os
+import shutil
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from harness.errors import MachineError
+
+# Filesystems of the kernel's own making or of the network: never a lower layer. The machine gets fresh ones.
+NOT_LAYERED = frozenset(
+    "autofs binfmt_misc bpf cgroup cgroup2 configfs debugfs devpts devtmpfs efivarfs fusectl hugetlbfs mqueue "
+    "nfs nfs4 cifs smb3 9p nsfs overlay_pseudo proc pstore ramfs rootfs rpc_pipefs securityfs squashfs sysfs "
+    "selinuxfs tracefs fuse fuse.lxcfs fuse.sshfs fuse.gvfsd-fuse".split()
+)
+FRESH = ("dev", "proc", "run", "sys", "tmp", "var/tmp")
+MAXIMUM_LINKS = 40
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One overlay: `lower` on the host, shown at `at` (relative to the machine's root) with `upper` above it."""
+
+    at: PurePosixPath
+    lower: Path
+    upper: Path
+    work: Path
+
+
+def mounts_below(root: Path, mountinfo: str) -> list[PurePosixPath]:
+    """Mount points below `root` that need an overlay of their own, outermost first, relative to it."""
+    found: dict[PurePosixPath, None] = {}
+    for line in mountinfo.splitlines():
+        left, _, right = line.partition(" - ")
+        kind = right.split(" ")[0]
+        point = Path(left.split(" ")[4].encode().decode("unicode_escape"))
+        if kind in NOT_LAYERED or kind.startswith("fuse.") or point == root or not point.is_relative_to(root):
+            continue
+        at = PurePosixPath(point.relative_to(root))
+        if not point.is_dir() or any(at == fresh or fresh in at.parents for fresh in map(PurePosixPath, FRESH)):
+            continue
+        found[at] = None
+    return sorted(found)
+
+
+class Overlay:
+    """The overlays of one machine, with their upper layers in `scratch` (made by the caller, removed by `remove`)."""
+
+    def __init__(self, root: Path, scratch: Path) -> None:
+        if not (root / "usr").is_dir():
+            raise MachineError(
+                f"{root} is not a root tree: it has no usr/",
+                hint="name a directory that holds a whole Debian system, or leave `root` out to use this machine's own",
+            )
+        self.root = root
+        self.scratch = scratch
+        self._before: dict[str, tuple[int, int]] = {}
+        points = [PurePosixPath("."), *mounts_below(root, Path("/proc/self/mountinfo").read_text())]
+        self.layers = [self._layer(number, at) for number, at in enumerate(points)]
+        for directory in FRESH:
+            self._fresh(directory)
+
+    def _layer(self, number: int, at: PurePosixPath) -> Layer:
+        upper, work = self.scratch / f"upper{number}", self.scratch / f"work{number}"
+        upper.mkdir()
+        work.mkdir()
+        _copy_metadata(self.root / at, upper)
+        return Layer(at, self.root / at, upper, work)
+
+    def _fresh(self, directory: str) -> None:
+        """Hide what the root tree has in `directory`: it belongs to the host's running system."""
+        path = self._upper_of(self.resolve("/" + directory))
+        if not path.exists():
+            self._make_parents(path.parent)
+            path.mkdir()
+        path.chmod(0o1777 if directory.endswith("tmp") else 0o755)
+        os.setxattr(path, "trusted.overlay.opaque", b"y")
+
+    def plan(self) -> str:
+        """What the launcher mounts: one line per layer, `at`, then the overlay's mount options, tab-separated."""
+        lines = []
+        for layer in self.layers:
+            options = ",".join(
+                f"{name}={_escape(path)}"
+                for name, path in (
+                    ("lowerdir", layer.lower),
+                    ("upperdir", layer.upper),
+                    ("workdir", layer.work),
+                )
+            )
+            # redirect_dir: without it a service that renames a directory of the lower layer gets EXDEV.
+            lines.append(f"{layer.at}\t{options},redirect_dir=on,index=off,volatile\n")
+        return "".join(lines)
+
+    def resolve(self, path: str) -> PurePosixPath:
+        """`path` with the root tree's symbolic links followed inside the root, relative to it."""
+        done = PurePosixPath(".")
+        todo = list(PurePosixPath(path).parts[1:])
+        links = 0
+        while todo:
+            part = todo.pop(0)
+            if part == "..":
+                done = done.parent
+                continue
+            step = done / part
+            full = self.root / step
+            if full.is_symlink() and links < MAXIMUM_LINKS:
+                links += 1
+                target = PurePosixPath(full.readlink())
+                todo = [*(target.parts[1:] if target.is_absolute() else target.parts), *todo]
+                done = PurePosixPath(".") if target.is_absolute() else done
+                continue
+            done = step
+        return done
+
+    def _layer_of(self, at: PurePosixPath) -> Layer:
+        inside = [layer for layer in self.layers if layer.at == PurePosixPath(".") or at.is_relative_to(layer.at)]
+        return inside[-1]
+
+    def _upper_of(self, at: PurePosixPath) -> Path:
+        layer = self._layer_of(at)
+        return layer.upper / at.relative_to(layer.at)
+
+    def _make_parents(self, upper_directory: Path) -> None:
+        """Directories made in an upper layer show their own mode and owner: take those of the lower one."""
+        layer = next(item for item in self.layers if upper_directory.is_relative_to(item.upper))
+        relative = upper_directory.relative_to(layer.upper)
+        for parent in [*reversed(relative.parents), relative]:
+            made = layer.upper / parent
+            if not made.exists():
+                made.mkdir()
+                _copy_metadata(layer.lower / parent, made)
+
+    def put(self, path: str, content: bytes, *, mode: int = 0o644, owner: tuple[int, int] = (0, 0)) -> None:
+        """Put a file into the machine's root before boot; parents are made as needed."""
+        target = self._upper_of(self.resolve(path))
+        self._make_parents(target.parent)
+        target.write_bytes(content)
+        os.chown(target, *owner)
+        target.chmod(mode)
+
+    def link(self, path: str, target: str) -> None:
+        """Put a symbolic link into the machine's root before boot."""
+        place = self._upper_of(self.resolve(str(PurePosixPath(path).parent)) / PurePosixPath(path).name)
+        self._make_parents(place.parent)
+        place.symlink_to(target)
+
+    def hide(self, path: str) -> None:
+        """Let the machine see nothing at `path`, a file or a directory of the root tree."""
+        at = self.resolve(path)
+        if not (self.root / at).exists():
+            return
+        place = self._upper_of(at)
+        self._make_parents(place.parent)
+        os.mknod(place, stat.S_IFCHR, 0)  # a whiteout, as overlayfs itself makes one
+
+    def seal(self) -> None:
+        """Remember what was put in before boot, so that `changed` tells of what came after."""
+        self._before = self._stamps()
+
+    def changed(self) -> list[str]:
+        """Absolute paths that were written, made or removed above the root tree since `seal`, sorted."""
+        return sorted(path for path, stamp in self._stamps().items() if self._before.get(path) != stamp)
+
+    def added_text(self, path: str, *, most_bytes: int) -> str:
+        """The end of a changed file, without what the root tree's file already had; for logs, which are appended to."""
+        at = self.resolve(path)
+        upper, lower = self._upper_of(at), self.root / at
+        try:
+            if not upper.is_file():
+                return ""
+            size = upper.stat().st_size
+            before = lower.stat().st_size if lower.is_file() else 0
+            with upper.open("rb") as file:
+                file.seek(max(before if before <= size else 0, size - most_bytes))
+                return file.read(most_bytes).decode("utf-8", "replace")
+        except OSError:
+            return ""  # removed or replaced meanwhile
+
+    def _stamps(self) -> dict[str, tuple[int, int]]:
+        stamps = {}
+        for layer in self.layers:
+            for path in _above(layer):
+                info = (layer.upper / path).lstat()
+                stamps["/" + str(layer.at / path)] = (info.st_mtime_ns, info.st_size)
+        return stamps
+
+    @staticmethod
+    def remove_scratch(scratch: Path) -> None:
+        """Remove the upper layers; the overlays themselves end with the machine's mount namespace."""
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _escape(path: Path) -> str:
+    return str(path).replace("\\", "\\\\").replace(":", "\\:").replace(",", "\\,")
+
+
+def _copy_metadata(source: Path, target: Path) -> None:
+    try:
+        info = source.stat()
+    except OSError:
+        return
+    os.chown(target, info.st_uid, info.st_gid)
+    target.chmod(stat.S_IMODE(info.st_mode))
+
+
+def _above(layer: Layer) -> Iterator[PurePosixPath]:
+    """What the upper layer holds: every file, and the directories that the lower one lacks."""
+    for directory, subdirectories, names in os.walk(layer.upper):
+        at = PurePosixPath(os.path.relpath(directory, layer.upper))
+        yield from (at / name for name in names)
+        yield from (at / name for name in subdirectories if not (layer.lower / at / name).is_dir())

@@ -1,0 +1,98 @@
+"""What the unit's processes are and hold, read from the host's /proc (proc(5)): ids, capabilities, sockets."""
+
+import socket
+import struct
+from collections.abc import Iterable
+from pathlib import Path
+
+from harness.observation import Process
+
+LISTEN = "0A"  # TCP_LISTEN of include/net/tcp_states.h as /proc/net/tcp prints it
+TABLES = ("tcp", "tcp6", "udp", "udp6", "raw", "raw6", "unix", "netlink", "packet")
+
+
+def snapshot(pids: Iterable[int], *, seen_at: str) -> list[Process]:
+    """Identity and privilege of each process; one that ended meanwhile is left out."""
+    found = []
+    for pid in pids:
+        try:
+            fields = _status(pid)
+        except OSError:
+            continue
+        if "Uid" not in fields or fields.get("State", "").startswith("Z"):
+            continue
+        found.append(
+            Process(
+                pid=int(fields["NSpid"].split()[-1]),
+                comm=fields["Name"],
+                uid=int(fields["Uid"].split()[1]),
+                gid=int(fields["Gid"].split()[1]),
+                capabilities=int(fields["CapEff"], 16),
+                seen_at=seen_at,
+            )
+        )
+    return found
+
+
+def _status(pid: int) -> dict[str, str]:
+    text = Path(f"/proc/{pid}/status").read_text(errors="replace")
+    return {key: value.strip() for key, _, value in (line.partition(":") for line in text.splitlines())}
+
+
+def sockets(leader: int, pids: Iterable[int]) -> list[str]:
+    """Sockets of the processes `pids` in the network of process `leader`, sorted.
+
+    `tcp 0.0.0.0:6379` or `udp [::]:53` for inet sockets that listen or are bound; the name alone (`unix`,
+    `netlink`, `packet`, `raw`) for the other families.
+    """
+    inodes = set()
+    for pid in pids:
+        inodes |= _socket_inodes(pid)
+    found = set()
+    for table in TABLES:
+        for line in _lines(Path(f"/proc/{leader}/net/{table}"))[1:]:
+            described = _describe(table, line.split(), inodes)
+            if described:
+                found.add(described)
+    return sorted(found)
+
+
+def _describe(table: str, fields: list[str], inodes: set[str]) -> str:
+    if table in ("unix", "netlink", "packet"):
+        column = {"unix": 6, "netlink": 9, "packet": 8}[table]
+        return table if len(fields) > column and fields[column] in inodes else ""
+    if len(fields) < 10 or fields[9] not in inodes:
+        return ""
+    name = table.rstrip("6")
+    if name == "tcp" and fields[3] != LISTEN:
+        return ""
+    return f"{name} {_address(fields[1])}" if name != "raw" else name
+
+
+def _address(text: str) -> str:
+    """An address of /proc/net/tcp: 32-bit words in host byte order, in hexadecimal."""
+    host, _, port = text.partition(":")
+    words = [int(host[i : i + 8], 16) for i in range(0, len(host), 8)]
+    packed = struct.pack(f"={len(words)}I", *words)
+    if len(words) == 1:
+        return f"{socket.inet_ntop(socket.AF_INET, packed)}:{int(port, 16)}"
+    return f"[{socket.inet_ntop(socket.AF_INET6, packed)}]:{int(port, 16)}"
+
+
+def _socket_inodes(pid: int) -> set[str]:
+    inodes = set()
+    try:
+        for entry in Path(f"/proc/{pid}/fd").iterdir():
+            target = str(entry.readlink())
+            if target.startswith("socket:["):
+                inodes.add(target[8:-1])
+    except OSError:
+        return inodes  # ended meanwhile: what was seen so far counts
+    return inodes
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text().splitlines()
+    except OSError:
+        return []

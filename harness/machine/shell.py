@@ -1,0 +1,182 @@
+"""Running commands: the only import of `sh`, and what must be known of it.
+
+Every command runs with a fixed locale and without pagers, in a session of its own (so that Ctrl-C reaches the
+harness alone, which then closes what it opened), reads `/dev/null`, and keeps at most the last MiB of each stream:
+a step that prints 100 MB costs no memory. A non-zero status is an answer, not an error.
+"""
+
+import os
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import sh
+
+from harness.errors import UsageError
+
+CHUNK_BYTES = 64 * 1024
+KEPT_CHUNKS = 16
+ENVIRONMENT = {"LC_ALL": "C.UTF-8", "SYSTEMD_PAGER": "cat", "SYSTEMD_COLORS": "0", "SYSTEMD_URLIFY": "0"}
+ANY_STATUS = range(-64, 256)
+
+
+@dataclass(frozen=True)
+class Output:
+    """What a finished command left.
+
+    `status` is the exit status, or minus the signal that ended it. `stdout` and `stderr` hold at most the last MiB
+    of each stream; `truncated` says that there was more.
+    """
+
+    status: int
+    stdout: bytes
+    stderr: bytes
+    truncated: bool
+    timed_out: bool
+    duration_s: float
+
+    @property
+    def text(self) -> str:
+        """Standard output as text; bytes that are not UTF-8 become U+FFFD."""
+        return self.stdout.decode("utf-8", "replace")
+
+    @property
+    def error_text(self) -> str:
+        """Standard error as text, stripped."""
+        return self.stderr.decode("utf-8", "replace").strip()
+
+
+class Background:
+    """A command that goes on while others run; `pid` is its process id."""
+
+    def __init__(self, running: Any) -> None:
+        self._running = running
+        self.pid: int = running.pid
+
+    def is_alive(self) -> bool:
+        """Whether it still runs."""
+        return bool(self._running.is_alive())
+
+    def kill(self) -> None:
+        """End it now, and wait for it; what it left behind is the caller's business."""
+        if self.is_alive():
+            self._running.signal(signal.SIGKILL)
+        self._running.wait()
+
+    def output(self) -> str:
+        """What it printed on both streams; complete once it ended."""
+        printed: bytes = self._running.stdout + self._running.stderr
+        return printed.decode("utf-8", "replace").strip()
+
+
+def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The environment of every command: the harness's own, with a fixed locale and no pager."""
+    return {**os.environ, **ENVIRONMENT, **(extra or {})}
+
+
+def find(program: str, *, needed_for: str) -> str:
+    """Full path of `program`. Raises UsageError saying what it is needed for."""
+    path = shutil.which(program)
+    if path is None:
+        raise UsageError(
+            f"the program {program} is not installed; it is needed for {needed_for}",
+            hint="run `harness doctor`: it names the Debian packages that are missing",
+        )
+    return path
+
+
+def _options(env: Mapping[str, str] | None, join: Sequence[Path], kept_chunks: int) -> dict[str, Any]:
+    options: dict[str, Any] = {
+        "_env": environment(env),
+        "_ok_code": ANY_STATUS,
+        "_tty_out": False,
+        "_new_session": True,
+        "_truncate_exc": False,
+        "_out_bufsize": CHUNK_BYTES,
+        "_err_bufsize": CHUNK_BYTES,
+        "_internal_bufsize": kept_chunks,
+        "_bg": True,
+        "_bg_exc": False,
+        "_return_cmd": True,
+    }
+    if join:
+        options["_preexec_fn"] = _joiner(join)
+    return options
+
+
+def _joiner(cgroups: Sequence[Path]) -> Callable[[], None]:
+    """A function for the child between fork and exec that moves it into `cgroups`."""
+    files = [os.fspath(cgroup / "cgroup.procs") for cgroup in cgroups]
+
+    def join() -> None:
+        for file in files:
+            descriptor = os.open(file, os.O_WRONLY)
+            os.write(descriptor, b"0")
+            os.close(descriptor)
+
+    return join
+
+
+def run(
+    argv: Sequence[str],
+    *,
+    timeout_s: float = 60.0,
+    env: Mapping[str, str] | None = None,
+    join: Sequence[Path] = (),
+    on_timeout: Callable[[], None] | None = None,
+    kept_chunks: int = KEPT_CHUNKS,
+) -> Output:
+    """Run `argv` to its end, whatever its status, inside the cgroups `join`.
+
+    After `timeout_s` the command is killed. `on_timeout` may first end what the command started elsewhere, since
+    killing nsenter does not end what runs behind it. `kept_chunks` times 64 KiB of each stream are kept.
+
+    Raises UsageError when the program is missing.
+    """
+    program = find(argv[0], needed_for="running " + " ".join(argv[:3]))
+    began = time.monotonic()
+    timed_out = threading.Event()
+    with Path(os.devnull).open("rb") as nothing:
+        running = sh.Command(program)(*argv[1:], _in=nothing, **_options(env, join, kept_chunks))
+
+    def overrun() -> None:
+        timed_out.set()
+        if on_timeout is not None:
+            on_timeout()
+        if running.is_alive():
+            running.signal(signal.SIGKILL)
+
+    # A timer rather than sh's own wait(timeout): that one looks only every 100 ms.
+    timer = threading.Timer(timeout_s, overrun)
+    timer.start()
+    try:
+        running.wait()
+    except BaseException:
+        # Ctrl-C or the end of a worker: leave no child of ours behind, then go on unwinding.
+        if running.is_alive():
+            running.signal(signal.SIGKILL)
+        raise
+    finally:
+        timer.cancel()
+    stdout, stderr = running.stdout, running.stderr
+    kept = CHUNK_BYTES * kept_chunks
+    return Output(
+        status=running.exit_code,
+        stdout=stdout,
+        stderr=stderr,
+        truncated=len(stdout) >= kept or len(stderr) >= kept,
+        timed_out=timed_out.is_set(),
+        duration_s=time.monotonic() - began,
+    )
+
+
+def start(argv: Sequence[str], *, env: Mapping[str, str] | None = None, join: Sequence[Path] = ()) -> Background:
+    """Start `argv` in the background inside the cgroups `join`. Raises UsageError when it is missing."""
+    program = find(argv[0], needed_for="running " + " ".join(argv[:3]))
+    with Path(os.devnull).open("rb") as nothing:
+        return Background(sh.Command(program)(*argv[1:], _in=nothing, **_options(env, join, KEPT_CHUNKS)))

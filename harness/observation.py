@@ -1,0 +1,158 @@
+"""The raw facts of one trial, as plain frozen data: written once, never edited, judged as often as wanted.
+
+`None` means "not measured". Every number carries its unit in its name. The JSON form is what
+`observations.jsonl` holds, one object a line.
+"""
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, Self
+
+FORMAT = 1
+
+
+class Stage(Enum):
+    """How far a trial got."""
+
+    NOTHING = "nothing"
+    BOOTED = "booted"
+    STARTED = "started"
+    READY = "ready"
+    STEPS = "steps"
+    LIFE_CYCLE = "life-cycle"
+    STOPPED = "stopped"
+    DONE = "done"
+
+
+@dataclass(frozen=True)
+class Counters:
+    """Counters of the unit's cgroup, summed or maximised over its restarts."""
+
+    memory_peak_bytes: int | None = None
+    tasks_peak: int | None = None
+    oom_kills: int | None = None
+    forks_rejected: int | None = None
+    cpu_usage_usec: int | None = None
+    cpu_throttled_periods: int | None = None
+
+    def merged(self, other: Self) -> Self:
+        """Both together: peaks are maximised, counts are summed; what one lacks comes from the other."""
+        values = {}
+        for item in dataclasses.fields(self):
+            pair = [v for v in (getattr(self, item.name), getattr(other, item.name)) if v is not None]
+            combine = max if item.name.endswith(("_bytes", "_peak")) else sum
+            values[item.name] = combine(pair) if pair else None
+        return type(self)(**values)
+
+
+@dataclass(frozen=True)
+class Process:
+    """One process of the unit as `/proc/PID/status` shows it; `capabilities` is CapEff as a number."""
+
+    pid: int
+    comm: str
+    uid: int
+    gid: int
+    capabilities: int
+    seen_at: str
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """What one step, ready check, life-cycle action or after-check did. `problem` is empty when all was as expected."""
+
+    name: str
+    part: str
+    kind: str
+    problem: str
+    status: int | None
+    duration_s: float
+    stdout: str = ""
+    stderr: str = ""
+    timed_out: bool = False
+
+    @property
+    def ok(self) -> bool:
+        """Whether it did what the scenario expects."""
+        return not self.problem
+
+
+@dataclass(frozen=True)
+class JournalLine:
+    """One journal record about the unit or from it. `priority` is syslog's (0 emergency … 7 debug)."""
+
+    priority: int
+    identifier: str
+    pid: int | None
+    message: str
+    from_manager: bool
+
+
+@dataclass(frozen=True)
+class UnitState:
+    """`systemctl show` of the unit at the end of the workload and after the stop, as systemd words it."""
+
+    active_state: str = ""
+    sub_state: str = ""
+    result: str = ""
+    exec_main_code: str = ""
+    exec_main_status: int | None = None
+    restarts: int | None = None
+
+
+@dataclass(frozen=True)
+class Observation:
+    """All that was seen in one trial.
+
+    `purpose` is the phase that asked for it, `tightenings` are the labels of what its candidate tightens.
+    `lost` is empty unless the machine could not be had or vanished; then nothing else may be relied on.
+    `written` are paths below the root that differ afterwards from the root tree; `listening` are the unit's
+    addresses such as `tcp 0.0.0.0:6379`. `exposure` is systemd's own figure, measured inside the machine.
+    """
+
+    trial_id: str
+    candidate_id: str
+    seed: int
+    repeat: int
+    purpose: str = ""
+    tightenings: tuple[str, ...] = ()
+    reached: Stage = Stage.NOTHING
+    lost: str = ""
+    start_problem: str = ""
+    steps: tuple[StepResult, ...] = ()
+    at_work: UnitState = UnitState()
+    after_stop: UnitState = UnitState()
+    stop_problem: str = ""
+    processes: tuple[Process, ...] = ()
+    counters: Counters = Counters()
+    journal: tuple[JournalLine, ...] = ()
+    kernel: tuple[str, ...] = ()
+    listening: tuple[str, ...] = ()
+    written: tuple[str, ...] = ()
+    exposure: float | None = None
+    durations_s: dict[str, float] = field(default_factory=dict)
+    memory_counts_files: bool = False
+    format: int = FORMAT
+
+    def to_json(self) -> str:
+        """One line of JSON; text that is not valid Unicode is kept readable rather than refused."""
+        return json.dumps(dataclasses.asdict(self), default=lambda value: value.value, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """The inverse of `to_json`. Raises ValueError on another format number or a torn line."""
+        raw: dict[str, Any] = json.loads(text)
+        if raw.get("format") != FORMAT:
+            raise ValueError(f"observation format {raw.get('format')!r}; this version reads {FORMAT}")
+        raw["reached"] = Stage(raw["reached"])
+        raw["steps"] = tuple(StepResult(**item) for item in raw["steps"])
+        raw["at_work"] = UnitState(**raw["at_work"])
+        raw["after_stop"] = UnitState(**raw["after_stop"])
+        raw["processes"] = tuple(Process(**item) for item in raw["processes"])
+        raw["counters"] = Counters(**raw["counters"])
+        raw["journal"] = tuple(JournalLine(**item) for item in raw["journal"])
+        for name in ("tightenings", "kernel", "listening", "written"):
+            raw[name] = tuple(raw[name])
+        return cls(**raw)

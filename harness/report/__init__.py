@@ -1,0 +1,1 @@
+"""Text for people: drop-in, full unit, summary."""

@@ -1,0 +1,79 @@
+"""The end of a run on the terminal: what was found, why it is not tighter, where it is and what to do next."""
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from harness.results.recommendation import Answer, one_line, refusal_text
+from harness.trial.run import DROP_IN
+
+MOST_REFUSALS = 30
+
+
+def show(answer: Answer, folder: Path, out: Console) -> None:
+    """Print a few lines and one table that read well in 80 columns; paths stay whole for copying."""
+    out.print()
+    out.print(_headline(answer))
+    out.print()
+    refusals = _refusals(answer)
+    if refusals.row_count:
+        out.print(refusals)
+        out.print()
+    out.print(_paths(answer, folder), soft_wrap=True)
+
+
+def _headline(answer: Answer) -> Text:
+    before, after = answer.exposure_before, answer.confirmation.exposure
+    text = Text()
+    text.append(answer.scenario.unit, style="bold")
+    if before is not None and after is not None:
+        text.append("  exposure ")
+        text.append(f"{before:.1f}", style="red")
+        text.append(" → ")
+        text.append(f"{after:.1f}", style="bold green")
+    accepted = len(answer.result.accepted)
+    text.append(f"\n{accepted} tightenings in force, {len(answer.result.refused)} refused with a failing trial each")
+    unreached = len(answer.result.unreached)
+    if unreached:
+        text.append(f", {unreached} beyond those")
+    minutes, seconds = divmod(round(answer.duration_s), 60)
+    spent = f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
+    text.append(f"\n{answer.trials} trials in {spent}, ")
+    if answer.confirmation.passed:
+        text.append(f"the whole confirmed {answer.confirmed} times", style="green")
+    else:
+        text.append(f"not confirmed ({answer.state}: {answer.result.stop.value})", style="bold red")
+    return text
+
+
+def _refusals(answer: Answer) -> Table:
+    table = Table(box=None, padding=(0, 1), show_header=True, header_style="bold", expand=False)
+    table.add_column("Not tighter", overflow="fold", max_width=28)
+    table.add_column("because", overflow="fold")
+    for key, verdict in answer.refusals()[:MOST_REFUSALS]:
+        reason = refusal_text(key, verdict).partition(": ")[2]
+        table.add_row(escape(key.label), escape(one_line(reason, most=150)))
+    for item in answer.result.pairs[:MOST_REFUSALS]:
+        kept = ", ".join(sorted(key.label for key in item.kept))
+        table.add_row(escape(item.refused.label), escape(f"excludes {kept}; the one worth more was kept"))
+    return table
+
+
+def _paths(answer: Answer, folder: Path) -> Text:
+    drop_in = folder / "derived" / f"{answer.scenario.unit}.d" / DROP_IN
+    return Text.assemble(
+        ("drop-in  ", "dim"),
+        str(drop_in),
+        ("\nrun      ", "dim"),
+        str(folder),
+        ("\nnext     ", "dim"),
+        (f"harness report {folder}", "bold"),
+    )
+
+
+def console(*, stderr: bool = False) -> Console:
+    """A console that does not break paths and highlights nothing by guess."""
+    return Console(stderr=stderr, highlight=False, soft_wrap=False)

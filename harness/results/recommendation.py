@@ -1,0 +1,196 @@
+"""The answer of a run as data: each setting with its reason, each refusal with its witness."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from harness.inspection import Inspection
+from harness.judge.verdict import Verdict
+from harness.scenario import Scenario
+from harness.search.result import SearchResult, Stop
+from harness.unit import dropin
+from harness.unit.start import Start
+from harness.unit.tightening import LeftOut, Tightening
+from harness.unit.unitfile import UnitFile, strip_sandboxing
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Confirmation:
+    """Passes of the whole answer with fresh seeds; `exposure` is the highest that systemd reported in them."""
+
+    verdicts: tuple[Verdict, ...] = ()
+    exposure: float | None = None
+
+    @property
+    def passed(self) -> bool:
+        """Whether there were any, and every one passed."""
+        return bool(self.verdicts) and all(verdict.passed for verdict in self.verdicts)
+
+    @property
+    def unresolved(self) -> bool:
+        """Whether none failed, but a machine was lost."""
+        return bool(self.verdicts) and not any(verdict.failed for verdict in self.verdicts) and not self.passed
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a walk found; `recommendation` and the drop-in are made from it."""
+
+    scenario: Scenario
+    inspection: Inspection
+    start: Start
+    unit: UnitFile
+    result: SearchResult[Tightening]
+    confirmation: Confirmation
+    left_out: tuple[LeftOut, ...]
+    writable: tuple[str, ...]
+    exposure_before: float | None
+    trials: int
+    duration_s: float
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def confirmed(self) -> int:
+        """How many confirming runs passed, 0 if any failed."""
+        return len(self.confirmation.verdicts) if self.confirmation.passed else 0
+
+    @property
+    def is_tight(self) -> bool:
+        """Whether no single further tightening passes, and the whole was confirmed."""
+        return self.result.stop is Stop.TIGHT and self.confirmation.passed
+
+    @property
+    def state(self) -> str:
+        """One word for it: tight, unconfirmed or partial."""
+        if self.result.stop is not Stop.TIGHT:
+            return "partial"
+        return "tight" if self.confirmation.passed else "unconfirmed"
+
+    def passing_trial(self) -> str:
+        """The trial in which everything accepted passed together, "" when there was none."""
+        if self.confirmation.passed:
+            return self.confirmation.verdicts[0].trial_id
+        passing = [
+            d for d in self.result.decisions if d.verdict.passed and d.accepted | d.added == self.result.accepted
+        ]
+        return passing[-1].verdict.trial_id if passing else ""
+
+    def comments(self) -> dict[str, list[str]]:
+        """Comment lines by directive: why each of its values is as tight as it is, and not tighter."""
+        lines: dict[str, list[str]] = {}
+        trial = self.passing_trial()
+        for directive in dict.fromkeys(key.directive for key in sorted(self.result.accepted)):
+            lines[directive] = [f"tight: passed trial {trial}"]
+        for key, verdict in self.refusals():
+            if key.directive in lines and lines[key.directive][0].startswith("tight"):
+                lines[key.directive][0] = f"passed trial {trial}"
+            lines.setdefault(key.directive, []).append(refusal_text(key, verdict))
+        if self.writable and any(key.rung in ("full", "strict") for key in self.result.accepted):
+            lines["ReadWritePaths"] = [f"written at baseline; passed trial {trial}"]
+        return lines
+
+    def refusals(self) -> list[tuple[Tightening, Verdict]]:
+        """Each refused tightening with its witness, in order."""
+        return [
+            (key, refusal.witnesses[-1]) for key, refusal in sorted(self.result.refused.items()) if refusal.witnesses
+        ]
+
+    def drop_in(self) -> str:
+        """The recommended drop-in: every line under its reason, refusals of directives it does not set at the end."""
+        comments = self.comments()
+        header = [
+            f"{self.scenario.unit}, hardened by trial: {summary_line(self)}",
+            f"{self.inspection.systemd}, Linux {self.inspection.kernel}, scenario {self.scenario.name}",
+        ]
+        if not self.is_tight:
+            header.append(f"Not final: the run is {self.state} ({self.result.stop.value}).")
+        text = dropin.render(
+            self.result.accepted,
+            self.start,
+            networks=self.scenario.networks,
+            writable=self.writable,
+            comments=comments,
+            header=header,
+        )
+        set_here = {line.partition("=")[0] for line in text.splitlines() if not line.startswith("#")}
+        unset = [f"{name} {line}" for name, lines in comments.items() if name not in set_here for line in lines]
+        return text + "".join(f"# {line}\n" for line in unset)
+
+    def full_unit(self) -> str:
+        """The whole unit with the answer worked in."""
+        return dropin.full_unit(strip_sandboxing(self.unit, self.start.stripped_names()), self.drop_in())
+
+    def to_json(self) -> dict[str, Any]:
+        """`recommendation.json`."""
+        trial = self.passing_trial()
+        return {
+            "format": FORMAT,
+            "scenario": self.scenario.name,
+            "unit": self.scenario.unit,
+            "start": self.scenario.start.value,
+            "state": self.state,
+            "stop": self.result.stop.value,
+            "exposure_before": self.exposure_before,
+            "exposure_after": self.confirmation.exposure,
+            "trials": self.trials,
+            "duration_s": round(self.duration_s, 1),
+            "confirmed": self.confirmed,
+            "settings": [
+                {**key.to_json(), "label": key.label, "reason": f"tight: passed trial {trial}", "trial": trial}
+                for key in sorted(self.result.accepted)
+            ],
+            "refused": [
+                {
+                    **key.to_json(),
+                    "label": key.label,
+                    "reason": verdict.reason,
+                    "trial": verdict.trial_id,
+                    "evidence": verdict.detail.splitlines(),
+                }
+                for key, verdict in self.refusals()
+            ],
+            "unreached": [{"label": key.label, "because": other.label} for key, other in self._unreached()],
+            "undecided": sorted(key.label for key in self.result.undecided),
+            "pairs": [
+                {"refused": pair.refused.label, "kept": sorted(key.label for key in pair.kept)}
+                for pair in self.result.pairs
+            ],
+            "left_out": [{"directive": item.directive, "reason": item.reason} for item in self.left_out],
+            "left_alone": dict(self.scenario.leave_alone),
+            "read_write_paths": list(self.writable),
+            "systemd": self.inspection.systemd,
+            "kernel": self.inspection.kernel,
+            "cgroups": self.inspection.cgroups,
+            "packages": self.inspection.packages,
+        }
+
+    def _unreached(self) -> Iterable[tuple[Tightening, Tightening]]:
+        return sorted(self.result.unreached.items())
+
+
+def refusal_text(key: Tightening, verdict: Verdict) -> str:
+    """`not strict: trial 0017, step save: exit status 1 …` on one line."""
+    name = key.rung or " ".join(f"-{item}" for item in key.items)
+    what = f"not {name}" if key.rung else f"not {_shortened(name)}"
+    return one_line(f"{what}: trial {verdict.trial_id}, {verdict.reason}")
+
+
+def summary_line(answer: Answer) -> str:
+    """Exposure before and after, trials and confirmation in one line."""
+    before = "?" if answer.exposure_before is None else f"{answer.exposure_before:.1f}"
+    after = "?" if answer.confirmation.exposure is None else f"{answer.confirmation.exposure:.1f}"
+    return f"exposure {before} → {after}, {answer.trials} trials, confirmed {answer.confirmed} times"
+
+
+def one_line(text: str, *, most: int = 240) -> str:
+    """Text that may come from a log made fit for one comment line: no control characters, not too long."""
+    clean = "".join(char if char.isprintable() else " " for char in text)
+    clean = " ".join(clean.split())
+    return clean if len(clean) <= most else clean[: most - 1] + "…"
+
+
+def _shortened(items: str) -> str:
+    words = items.split()
+    return items if len(words) <= 4 else " ".join(words[:3]) + f" and {len(words) - 3} more"

@@ -1,0 +1,155 @@
+"""A run's folder: raw facts that are only ever appended to, and what is derived from them.
+
+    results/NAME-YYYYMMDD-HHMMSS/
+      run.json              what was run, where and with what
+      observations.jsonl    one observation a line, fsynced per trial
+      trials/ID/            drop-in, journal, kernel lines
+      derived/              can be deleted and made again by `harness report RUN`
+
+A crash loses at most the trial in flight: a torn last line is cut off when the folder is opened again.
+"""
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any, Self
+
+from harness.errors import UsageError
+from harness.observation import Observation
+
+FORMAT = 1
+
+
+class Store:
+    """One run's folder."""
+
+    def __init__(self, folder: Path, facts: dict[str, Any]) -> None:
+        self.folder = folder
+        self.facts = facts
+        self._lock: IO[str] | None = None
+
+    @classmethod
+    def create(cls, results: Path, name: str, facts: dict[str, Any]) -> Self:
+        """Make a new run folder for scenario `name` and write `run.json`."""
+        stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+        folder = results / f"{name}-{stamp}"
+        number = 1
+        while folder.exists():
+            number += 1
+            folder = results / f"{name}-{stamp}-{number}"
+        (folder / "trials").mkdir(parents=True)
+        store = cls(folder, {"format": FORMAT, "scenario": name, "started_at": _now(), "state": "running", **facts})
+        store._write_facts()
+        return store
+
+    @classmethod
+    def open(cls, folder: Path) -> Self:
+        """Open an existing run folder. Raises UsageError when it is none, or of another format."""
+        try:
+            facts = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise UsageError(
+                f"{folder} is not a run folder: {error}", hint="name a folder below results/ that holds run.json"
+            ) from error
+        if facts.get("format") != FORMAT:
+            raise UsageError(
+                f"{folder} has format {facts.get('format')}; this version reads {FORMAT}",
+                hint="use the version of harness that wrote it",
+            )
+        return cls(folder, facts)
+
+    @classmethod
+    def unfinished(cls, results: Path, name: str, identity: str) -> Self | None:
+        """The newest run of scenario `name` that was cut off and had this identity, if any."""
+        for file in sorted(results.glob(f"{name}-*/run.json"), reverse=True):
+            try:
+                store = cls.open(file.parent)
+            except UsageError:
+                continue  # not ours to judge here: another format, or torn while it was made
+            if store.facts.get("scenario") == name:
+                resumable = store.facts["state"] != "done" and store.facts.get("identity") == identity
+                return store if resumable else None
+        return None
+
+    def lock(self) -> None:
+        """Hold the folder for this process. Raises UsageError when another holds it."""
+        self._lock = (self.folder / "lock").open("w")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise UsageError(
+                f"{self.folder} is in use by another harness", hint="wait for it, or end it, and try again"
+            ) from error
+        self._cut_torn_line()
+
+    def unlock(self) -> None:
+        """Let the folder go."""
+        if self._lock is not None:
+            self._lock.close()
+            (self.folder / "lock").unlink(missing_ok=True)
+
+    def _cut_torn_line(self) -> None:
+        file = self.folder / "observations.jsonl"
+        if not file.exists():
+            return
+        data = file.read_bytes()
+        whole = data.rfind(b"\n") + 1
+        if whole != len(data):
+            with file.open("r+b") as opened:
+                opened.truncate(whole)
+
+    def update(self, **facts: Any) -> None:
+        """Note further facts of the run in `run.json`."""
+        self.facts.update(facts)
+        self._write_facts()
+
+    def _write_facts(self) -> None:
+        write_whole(self.folder / "run.json", json.dumps(self.facts, indent=2, sort_keys=True) + "\n")
+
+    def append(self, observation: Observation) -> None:
+        """Append an observation; on disk when this returns."""
+        with (self.folder / "observations.jsonl").open("a", encoding="utf-8", errors="replace") as file:
+            file.write(observation.to_json() + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+    def observations(self) -> Iterator[Observation]:
+        """All observations, oldest first. Raises UsageError on a line that cannot be read."""
+        file = self.folder / "observations.jsonl"
+        if not file.exists():
+            return
+        lines = file.read_text(encoding="utf-8").split("\n")
+        for number, line in enumerate(lines[:-1], 1):
+            try:
+                yield Observation.from_json(line)
+            except (ValueError, KeyError, TypeError) as error:
+                raise UsageError(
+                    f"{file}:{number}: {error}", hint="the file was edited or damaged; start a new run with --fresh"
+                ) from error
+
+    def trial_folder(self, trial_id: str) -> Path:
+        """Where the raw files of a trial go."""
+        return self.folder / "trials" / trial_id
+
+    @property
+    def derived(self) -> Path:
+        """Where what can be made again goes."""
+        return self.folder / "derived"
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file so that a reader sees the old or the new one whole, never a part."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    with part.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(path)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,338 @@
+"""The scenario file: what a service must be able to do, and when it counts as having done it.
+
+One TOML file per service, checked here and nowhere else; `docs/scenario.md` is its reference for people and
+`schema_json` for editors. Every mistake is reported at once, with file, key and what is allowed.
+"""
+
+import difflib
+import grp
+import hashlib
+import json
+import pwd
+import re
+import tomllib
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from harness.errors import ScenarioError
+
+FORMAT = 1
+INSIDE = "/harness-scenario"
+MAXIMUM_FILE_BYTES = 64 * 1024 * 1024
+GRANTABLE_CAPABILITIES = Literal[
+    "CAP_SYS_TIME", "CAP_SYS_MODULE", "CAP_SYS_RAWIO", "CAP_SYS_BOOT", "CAP_SYSLOG",
+    "CAP_MAC_ADMIN", "CAP_MAC_OVERRIDE", "CAP_SYS_PACCT", "CAP_WAKE_ALARM", "CAP_BLOCK_SUSPEND",
+]  # fmt: skip
+
+Seconds = Annotated[float, Field(gt=0, le=3600)]
+AbsolutePath = Annotated[str, Field(pattern=r"^/")]
+
+
+class Start(Enum):
+    """Where the search starts: the unit as shipped, or without any of its sandboxing."""
+
+    SHIPPED = "shipped"
+    STRIPPED = "stripped"
+
+
+class StepKind(Enum):
+    """A functional step must work; a load step must also keep its speed."""
+
+    FUNCTIONAL = "functional"
+    LOAD = "load"
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=False)
+
+
+class Check(_Model):
+    """A command line that runs inside the machine, and what is expected of it."""
+
+    run: str = Field(min_length=1, description="Command line for /bin/sh, run inside the machine beside the service")
+    status: int = Field(0, ge=0, le=255, description="Expected exit status")
+    stdout_contains: str | None = Field(None, description="Text that standard output must contain")
+    stdout_matches: str | None = Field(None, description="Regular expression that must match in standard output")
+    timeout_s: Seconds = Field(10.0, description="Seconds after which it counts as failed")
+    user: str | None = Field(None, description="User inside the machine that runs it (default root)")
+
+    @field_validator("stdout_matches")
+    @classmethod
+    def _compiles(cls, value: str | None) -> str | None:
+        if value is not None:
+            try:
+                re.compile(value)
+            except re.error as error:
+                raise ValueError(f"not a regular expression: {error}") from error
+        return value
+
+
+class Ready(Check):
+    """How to know that the service is ready: `run` is repeated until it does what is expected or time is over."""
+
+    run: str = Field("true", min_length=1, description="Command line that succeeds once the service is ready")
+
+
+class Step(Check):
+    """One thing the service is asked to do."""
+
+    name: str = Field(min_length=1, max_length=60, description="Short name, unique in the scenario")
+    kind: StepKind = Field(StepKind.FUNCTIONAL, description="functional, or load (its speed is judged too)")
+    repeat: int = Field(1, ge=1, le=1000, description="How often it runs, one after the other")
+
+
+class LifeCycle(Check):
+    """One life-cycle action: reload, restart, a signal to the main process, or a command between them."""
+
+    name: str = Field(min_length=1, max_length=60, description="Short name, unique in the scenario")
+    do: Literal["reload", "restart", "signal", "run"] = Field("run", description="What is done")
+    signal: str | None = Field(None, pattern=r"^SIG[A-Z0-9+-]+$", description="For do = 'signal', such as SIGUSR1")
+    run: str = Field("", description="For do = 'run': the command line")
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if (self.do == "signal") != (self.signal is not None):
+            raise ValueError("`signal` goes with do = 'signal', and only with it")
+        if (self.do == "run") != bool(self.run):
+            raise ValueError("`run` goes with do = 'run', and only with it")
+        return self
+
+
+class InstalledFile(_Model):
+    """A file from beside the scenario that is put into the machine before it boots."""
+
+    source: str = Field(min_length=1, description="Path relative to the scenario file")
+    target: AbsolutePath = Field(description="Absolute path inside the machine, not below /run, /proc, /sys or /dev")
+    mode: str = Field("0644", pattern=r"^0?[0-7]{3,4}$", description="Permissions in octal")
+    owner: str = Field("root:root", pattern=r"^[^:]+:[^:]+$", description="user:group, by name or number")
+
+    @field_validator("target")
+    @classmethod
+    def _lasting(cls, value: str) -> str:
+        if re.match(r"^/(run|proc|sys|dev|var/run)(/|$)", value):
+            raise ValueError("this directory is made new at boot; install elsewhere, or make it in a step")
+        return value
+
+
+class Companion(_Model):
+    """Another service the unit talks to; started before it, in the same machine."""
+
+    unit: str | None = Field(None, pattern=r"^[^/\s]+\.(service|socket)$", description="An installed unit to start")
+    run: str | None = Field(None, min_length=1, description="Or a command line to keep running")
+    name: str | None = Field(None, pattern=r"^[a-z0-9-]+$", description="For `run`: its name")
+    addresses: tuple[str, ...] = Field((), description="Addresses it has in the machine's network, like 10.1.2.3/24")
+    ready: Ready | None = Field(None, description="How to know that it is ready")
+
+    @model_validator(mode="after")
+    def _one_of(self) -> Self:
+        if (self.unit is None) == (self.run is None):
+            raise ValueError("say either `unit` or `run`")
+        if self.run is not None and self.name is None:
+            raise ValueError("a companion with `run` needs a `name`")
+        return self
+
+
+class Scenario(_Model):
+    """A whole scenario file. `path` is where it was read from and not part of its identity."""
+
+    format: Literal[1] = Field(1, description="Format of this file")
+    description: str = Field("", description="One line for people")
+    unit: str = Field(
+        pattern=r"^[^/\s]+\.[a-z]+$", description="The unit to tune, such as redis-server.service or x@instance.service"
+    )
+    start: Start = Field(Start.STRIPPED, description="shipped: tighten the unit as it is; stripped: from no sandboxing")
+    root: AbsolutePath = Field("/", description="Root tree the machine is made from (never written to)")
+    packages: tuple[str, ...] = Field((), description="Debian packages that must be installed in the root tree")
+    files: tuple[InstalledFile, ...] = Field((), description="Files to put into the machine")
+    companions: tuple[Companion, ...] = Field((), description="Other services it talks to")
+    networks: tuple[str, ...] = Field((), description="Networks it may talk to beside the local ones, in CIDR notation")
+    capabilities: tuple[GRANTABLE_CAPABILITIES, ...] = Field(
+        (), description="Capabilities that reach past the machine and are withheld unless named here"
+    )
+    seed: int = Field(1, ge=0, description="Start of the seeds that steps see as HARNESS_SEED")
+    baseline_runs: int = Field(3, ge=1, le=20, description="How often the baseline must pass")
+    confirm_runs: int = Field(3, ge=1, le=100, description="How often the whole answer must pass")
+    slowdown_max: float = Field(1.5, ge=1.0, le=100, description="Allowed slowdown of load steps against the baseline")
+    start_timeout_s: Seconds = Field(30.0, description="Seconds the unit may take to become active")
+    stop_timeout_s: Seconds = Field(30.0, description="Seconds the unit may take to stop")
+    ready: Ready = Field(default_factory=lambda: Ready.model_validate({}), description="How to know that it is ready")
+    steps: tuple[Step, ...] = Field(min_length=1, description="What it must be able to do, in order")
+    life_cycle: tuple[LifeCycle, ...] = Field((), description="Reload, restart, signals, and commands between them")
+    after: tuple[Step, ...] = Field((), description="What must be true after it was stopped")
+    leave_alone: dict[str, str] = Field({}, description="Directives not to touch, each with the reason")
+    ignore_log: tuple[str, ...] = Field((), description="Regular expressions of log lines that are no sign of damage")
+    path: Path = Field(Path(), exclude=True)
+
+    @field_validator("unit")
+    @classmethod
+    def _is_service(cls, value: str) -> str:
+        if not value.endswith(".service"):
+            raise ValueError("only services can be tuned: the name must end in .service")
+        if "@." in value:
+            raise ValueError("a template needs an instance: name@instance.service")
+        return value
+
+    @field_validator("networks")
+    @classmethod
+    def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        import ipaddress
+
+        for item in value:
+            ipaddress.ip_network(item, strict=False)
+        return value
+
+    @field_validator("ignore_log")
+    @classmethod
+    def _patterns(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for item in value:
+            try:
+                re.compile(item)
+            except re.error as error:
+                raise ValueError(f"{item!r} is not a regular expression: {error}") from error
+        return value
+
+    @model_validator(mode="after")
+    def _unique_names(self) -> Self:
+        steps = (*self.steps, *self.after)
+        names = [step.name for step in steps] + [action.name for action in self.life_cycle]
+        double = sorted({name for name in names if names.count(name) > 1})
+        if double:
+            raise ValueError(f"step names must be unique; used more than once: {', '.join(double)}")
+        return self
+
+    @property
+    def name(self) -> str:
+        """The scenario's name: its file name without .toml."""
+        return self.path.stem
+
+    @property
+    def folder(self) -> Path:
+        """The folder beside the file that holds its scripts and files; may not exist."""
+        return self.path.parent / self.name
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """All addresses that the machine's network needs beside loopback."""
+        return tuple(dict.fromkeys(address for companion in self.companions for address in companion.addresses))
+
+    def identity(self) -> str:
+        """Hash over the scenario and every file it brings: a run may be resumed only with the same."""
+        digest = hashlib.sha256(self.model_dump_json(exclude={"path"}).encode())
+        for path, (content, mode, owner) in sorted(self.machine_files().items()):
+            digest.update(repr((path, mode, owner)).encode() + content)
+        return digest.hexdigest()[:16]
+
+    def machine_files(self) -> dict[str, tuple[bytes, int, tuple[int, int]]]:
+        """What to put into the machine: path inside → content, mode, (uid, gid)."""
+        result = {}
+        if self.folder.is_dir():
+            for file in sorted(self.folder.rglob("*")):
+                if file.is_file() and "__pycache__" not in file.parts:
+                    mode = 0o755 if file.stat().st_mode & 0o100 else 0o644
+                    result[f"{INSIDE}/{file.relative_to(self.folder)}"] = (file.read_bytes(), mode, (0, 0))
+        for item in self.files:
+            content = (self.path.parent / item.source).read_bytes()
+            result[item.target] = (content, int(item.mode, 8), _owner(item.owner, Path(self.root)))
+        return result
+
+
+def _owner(text: str, root: Path) -> tuple[int, int]:
+    """Numeric owner of `user:group`, looked up in the root tree's own files."""
+    user, group = text.split(":")
+    return _number(user, root / "etc/passwd", pwd.getpwnam), _number(group, root / "etc/group", grp.getgrnam)
+
+
+def _number(name: str, database: Path, lookup: Any) -> int:
+    if name.isdigit():
+        return int(name)
+    for line in database.read_text(errors="replace").splitlines() if database.exists() else []:
+        fields = line.split(":")
+        if fields[0] == name:
+            return int(fields[2])
+    try:
+        entry = lookup(name)
+    except KeyError:
+        raise ScenarioError(
+            f"no user or group {name!r} in {database}", hint="use a number, or one that exists there"
+        ) from None
+    return int(entry[2])
+
+
+def load(path: Path) -> Scenario:
+    """Read and check a scenario file.
+
+    Raises ScenarioError that lists every mistake with file and key.
+    """
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        near = sorted(item.name for item in path.parent.glob("*.toml")) if path.parent.is_dir() else []
+        known = f"; there are: {', '.join(near)}" if near else ""
+        raise ScenarioError(
+            f"{path}: no such scenario{known}", hint="`harness init UNIT` writes one for an installed unit"
+        ) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise ScenarioError(f"{path}: {error}", hint="the file must be TOML in UTF-8") from error
+    mistakes: list[str] = []
+    scenario = None
+    try:
+        scenario = Scenario.model_validate({**raw, "path": path})
+    except ValidationError as error:
+        mistakes = [_mistake(item) for item in error.errors()]
+    files = scenario.files if scenario else ()
+    for number, file in enumerate(files):
+        source = path.parent / file.source
+        if not source.is_file():
+            mistakes.append(f"files.{number}.source: there is no file {source}")
+        elif source.stat().st_size > MAXIMUM_FILE_BYTES:
+            mistakes.append(f"files.{number}.source: larger than 64 MiB; make it part of the root tree instead")
+    if mistakes or scenario is None:
+        listing = "\n".join(f"  {item}" for item in mistakes)
+        raise ScenarioError(
+            f"{path}: {len(mistakes)} mistake{'s' if len(mistakes) != 1 else ''}\n{listing}",
+            hint="docs/scenario.md lists every key; scenarios/scenario.schema.json serves editors",
+        )
+    return scenario
+
+
+def _mistake(error: Any) -> str:
+    key = ".".join(str(part) for part in error["loc"]) or "(file)"
+    message = error["msg"].removeprefix("Value error, ")
+    if error["type"] == "extra_forbidden":
+        allowed = _keys_at(error["loc"])
+        near = difflib.get_close_matches(str(error["loc"][-1]), allowed, n=1)
+        meant = f"; did you mean {near[0]}?" if near else ""
+        return f"{key}: unknown key{meant} (allowed: {', '.join(allowed)})"
+    if error["type"] == "missing":
+        return f"{key}: is required"
+    got = repr(error.get("input"))
+    shown = got if len(got) <= 60 else got[:57] + "..."
+    return f"{key}: {message} (got {shown})"
+
+
+_TABLES: dict[str, type[_Model]] = {
+    "steps": Step,
+    "after": Step,
+    "life_cycle": LifeCycle,
+    "files": InstalledFile,
+    "companions": Companion,
+    "ready": Ready,
+}
+
+
+def _keys_at(location: tuple[str | int, ...]) -> list[str]:
+    model: type[BaseModel] = Scenario
+    for part in location[:-1]:
+        model = _TABLES.get(str(part), model)
+    return sorted(name for name in model.model_fields if name != "path")
+
+
+def schema_json() -> str:
+    """JSON Schema of the scenario file, for editors."""
+    schema = Scenario.model_json_schema()
+    schema["properties"].pop("path", None)
+    schema["title"] = "harness scenario"
+    return json.dumps(schema, indent=2, sort_keys=True) + "\n"

@@ -1,0 +1,74 @@
+"""Conflicts: a refused option that would pass if one accepted option were not there.
+
+Looking for them takes trials that the tight set does not need, so it is done only when `Settings.pair_trials`
+allows. One trial tells whether a refused option passes with nothing but what it requires; if so, halving the
+accepted row finds its partner. When the refused one weighs more than what would have to go, they change
+places: the only step that ever takes something out of `accepted`, and only for a heavier candidate that has
+passed.
+"""
+
+from collections.abc import Mapping
+from typing import Generic
+
+from harness.search.ledger import Ledger, Question
+from harness.search.options import K
+from harness.search.result import Pair, Phase, Refusal, Settings
+from harness.search.state import State
+
+
+class Conflicts(Generic[K]):
+    """Finds and settles conflicts; `found` are those proven by trials."""
+
+    def __init__(self, state: State[K], ledger: Ledger[K], settings: Settings) -> None:
+        self.found: list[Pair[K]] = []
+        self._state = state
+        self._ledger = ledger
+        self._left = settings.pair_trials
+        self._looked_at: set[K] = set()
+
+    def resolve(self, refusals: Mapping[K, Refusal[K]]) -> bool:
+        """Look at each refusal once, heaviest first; true when accepted options changed, and the walk has to go on."""
+        options = self._state.options
+        for key in sorted(refusals, key=lambda key: (-options[key].weight, key)):
+            if key in self._looked_at or self._left <= 0:
+                continue
+            self._looked_at.add(key)
+            partner = self._partner(key)
+            if partner is not None and self._settle(key, partner):
+                return True
+        return False
+
+    def _partner(self, key: K) -> K | None:
+        """The accepted option that first makes `key` fail; None if it fails by itself, or the trials run out."""
+        state = self._state
+        base = state.options.required(key)
+        row = state.options.ordered(state.accepted - base, state.belief.hazard)
+        passing, failing = 0, len(row)
+        if not row or not self._passes(base, key):
+            return None
+        while failing - passing > 1:
+            middle = (passing + failing) // 2
+            passed = self._passes(base.union(row[:middle]), key)
+            if passed is None:
+                return None
+            passing, failing = (middle, failing) if passed else (passing, middle)
+        return row[failing - 1]
+
+    def _settle(self, key: K, partner: K) -> bool:
+        """Keep the heavier of the two; true when that is `key`, and it passes in place of `partner`."""
+        state, options = self._state, self._state.options
+        gone = (options.dependants((partner,)) | {partner}) & state.accepted
+        kept = state.accepted - gone
+        if options[key].weight > options.weight(gone) and self._passes(kept, key):
+            self.found.append(Pair(partner, frozenset((key,))))
+            state.exchange(key, partner, candidate=kept | {key})
+            return True
+        self.found.append(Pair(key, frozenset((partner,))))
+        return False
+
+    def _passes(self, accepted: frozenset[K], key: K) -> bool | None:
+        if self._left <= 0:
+            return None
+        self._left -= 1
+        answers = self._ledger.ask([Question(Phase.PAIR, accepted, frozenset((key,)))])
+        return answers[0].verdict.passed if answers else None

@@ -1,0 +1,207 @@
+"""One run from the command line's point of view: its folder, its resumption, its interruption, its written answer."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import harness
+from harness.attempts import Attempts
+from harness.errors import BudgetError, UsageError
+from harness.inspection import Inspection, inspect
+from harness.machine import doctor
+from harness.machine.boot import remove_leftovers
+from harness.observation import Observation
+from harness.results.recommendation import Answer
+from harness.results.store import Store, write_whole
+from harness.scenario import Scenario
+from harness.search.result import Progress, Stop
+from harness.trial.pool import Pool
+from harness.trial.run import DROP_IN
+from harness.tune import Limits, Walk
+
+STOPPED = "stopped by Ctrl-C"
+
+
+@dataclass(frozen=True)
+class Listener:
+    """Who is told how a run goes on; the default tells nobody."""
+
+    phase: Callable[[str, Progress | None], None] = lambda phase, progress: None
+    observation: Callable[[Observation], None] = lambda observation: None
+    note: Callable[[str], None] = lambda text: None
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the user may say about a run beside the scenario."""
+
+    results: Path = Path("results")
+    workers: int = 0
+    max_trials: int | None = None
+    max_minutes: float | None = None
+    fresh: bool = False
+
+    @property
+    def machines(self) -> int:
+        """Machines side by side: as asked, or one per processor."""
+        return self.workers or len(os.sched_getaffinity(0))
+
+
+def check_ready(scenario: Scenario) -> None:
+    """Raise before any work starts when this host or the root tree lacks something.
+
+    UsageError names every missing program or package, with the line that installs them.
+    """
+    doctor.require()
+    missing = doctor.missing_packages(scenario.packages, Path(scenario.root))
+    if missing:
+        where = "" if scenario.root == "/" else f" in {scenario.root}"
+        raise UsageError(
+            f"{scenario.path}: packages not installed{where}: {', '.join(missing)}",
+            hint=f"apt-get install --no-install-recommends {' '.join(missing)}",
+        )
+
+
+def tune(scenario: Scenario, options: Options, listener: Listener | None = None) -> tuple[Answer, Store]:
+    """Tune one scenario, or go on with a run of it that was cut off, and write the answer.
+
+    Raises HarnessError of every kind; a partial answer is written before BudgetError.
+    """
+    listener = listener or Listener()
+    check_ready(scenario)
+    for path in remove_leftovers():
+        listener.note(f"removed what an earlier run left: {path}")
+    store = _open(scenario, options, listener)
+    store.lock()
+    try:
+        inspection = _inspection(store, scenario, listener)
+        pool = Pool(int(store.facts["workers"]))
+        with _interruptible(pool, listener) as interrupted:
+            answer = _walk(scenario, inspection, store, pool=pool, options=options, listener=listener)
+        write_derived(store, answer)
+        if interrupted() or answer.result.stop is not Stop.TIGHT:
+            why = STOPPED if interrupted() else answer.result.stop.value
+            store.update(state="partial", stop=why)
+            raise BudgetError(
+                f"stopped before the end ({why}); what is sure so far is in {store.derived}",
+                hint="run the same command again: it goes on where it stopped and repeats no trial",
+            )
+        store.update(state="done", stop=answer.result.stop.value, trials=answer.trials)
+        return answer, store
+    finally:
+        store.unlock()
+
+
+def _open(scenario: Scenario, options: Options, listener: Listener) -> Store:
+    identity = scenario.identity()
+    if not options.fresh:
+        store = Store.unfinished(options.results, scenario.name, identity)
+        if store is not None:
+            listener.note(f"going on with {store.folder}")
+            return store
+    facts = {
+        "identity": identity,
+        "scenario_data": json.loads(scenario.model_dump_json()),
+        "scenario_path": str(scenario.path),
+        "workers": options.machines,
+        "seed": scenario.seed,
+        "argv": sys.argv[1:],
+        "harness": harness.__version__,
+        "git_commit": _git_commit(),
+    }
+    return Store.create(options.results, scenario.name, facts)
+
+
+def _git_commit() -> str:
+    """Commit of the checkout this package runs from, "" when it is not one."""
+    folder = Path(__file__).resolve().parent
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(folder), "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def _inspection(store: Store, scenario: Scenario, listener: Listener) -> Inspection:
+    if "inspection" not in store.facts:
+        listener.phase("inspect", None)
+        store.update(inspection=inspect(scenario).to_facts())
+    return Inspection.from_facts(store.facts["inspection"])
+
+
+def _walk(
+    scenario: Scenario, inspection: Inspection, store: Store, *, pool: Pool, options: Options, listener: Listener
+) -> Answer:
+    began = time.monotonic()
+    spent_s = float(store.facts.get("duration_s", 0.0))
+
+    def expired() -> bool:
+        over = options.max_minutes is not None and time.monotonic() - began > 60 * options.max_minutes
+        return pool.stopped or over
+
+    attempts = Attempts(store, scenario, pool)
+
+    def heard(observation: Observation) -> None:
+        store.update(duration_s=round(spent_s + time.monotonic() - began, 1))
+        listener.observation(observation)
+
+    attempts.heard = heard
+    limits = Limits(max_trials=options.max_trials, expired=expired)
+    walk = Walk(scenario, inspection, attempts, pool.workers, limits=limits, heard=listener.phase)
+    return walk.run(spent_s=spent_s)
+
+
+@contextmanager
+def _interruptible(pool: Pool, listener: Listener) -> Iterator[Callable[[], bool]]:
+    """Let Ctrl-C and SIGTERM stop the trials in flight and end the walk in order; a second one ends at once."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def stop(signum: int, frame: object) -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        listener.note("stopping: closing the machines and writing what is known (again to stop at once)")
+        pool.stop()
+
+    for number in before:
+        signal.signal(number, stop)
+    try:
+        yield lambda: pool.stopped
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def think_again(folder: Path) -> tuple[Answer, Store]:
+    """Walk over a stored run once more, without a machine, and write what is derived from it anew.
+
+    Raises UsageError when the folder is no run, or holds too little to say anything.
+    """
+    store = Store.open(folder)
+    if "inspection" not in store.facts:
+        raise UsageError(f"{folder} holds no trials yet", hint="run `harness tune` first")
+    data: dict[str, Any] = {**store.facts["scenario_data"], "path": Path(store.facts["scenario_path"])}
+    scenario = Scenario.model_validate(data)
+    inspection = Inspection.from_facts(store.facts["inspection"])
+    attempts = Attempts(store, scenario, None)
+    walk = Walk(scenario, inspection, attempts, int(store.facts["workers"]))
+    answer = walk.run(spent_s=float(store.facts.get("duration_s", 0.0)), clock=lambda: 0.0)
+    write_derived(store, answer)
+    return answer, store
+
+
+def write_derived(store: Store, answer: Answer) -> None:
+    """Write what can be made again: the drop-in, the full unit and `recommendation.json`."""
+    unit = answer.scenario.unit
+    write_whole(store.derived / f"{unit}.d" / DROP_IN, answer.drop_in())
+    write_whole(store.derived / unit, answer.full_unit())
+    write_whole(store.derived / "recommendation.json", json.dumps(answer.to_json(), indent=2) + "\n")

@@ -1,0 +1,1 @@
+"""One attempt: a candidate, a fresh machine, one pass of the scenario."""

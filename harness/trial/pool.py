@@ -1,0 +1,97 @@
+"""Trials side by side, each in a process of its own; a process that is lost costs its own trial and no other."""
+
+import contextlib
+import ctypes
+import multiprocessing
+import signal
+from collections.abc import Callable, Sequence
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+
+from harness.observation import Observation
+from harness.trial.run import Trial, run_trial
+
+PR_SET_PDEATHSIG = 1  # prctl(2)
+STOP_TIMEOUT_S = 10.0
+
+
+class _Ended(BaseException):
+    """SIGTERM in a trial's process: unwinds it, so that its machine is closed."""
+
+
+def _end(signum: int, frame: object) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once: the second must not interrupt the closing
+    raise _Ended
+
+
+def _work(trial: Trial, out: Connection) -> None:
+    # Ctrl-C is the parent's to handle; the end of the parent, even by `kill -9`, ends the trial in order.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _end)
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    with contextlib.suppress(_Ended):
+        out.send(run_trial(trial))
+
+
+class Pool:
+    """Runs batches of trials on at most `workers` machines at once."""
+
+    def __init__(self, workers: int) -> None:
+        self.workers = workers
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload(["harness.trial.run"])
+        self._running: dict[Connection, tuple[int, BaseProcess]] = {}
+        self.stopped = False
+
+    def run(self, trials: Sequence[Trial], *, done: Callable[[Observation], None]) -> list[Observation]:
+        """Run all; the observations come back in the order of `trials`. `done` hears of each as it ends."""
+        results: dict[int, Observation] = {}
+        waiting = list(enumerate(trials))
+        while waiting or self._running:
+            while waiting and len(self._running) < self.workers and not self.stopped:
+                self._start(*waiting.pop(0))
+            if not self._running:
+                break
+            for connection in wait(list(self._running)):
+                assert isinstance(connection, Connection)
+                number, process = self._running.pop(connection)
+                results[number] = self._receive(trials[number], connection, process)
+                done(results[number])
+        return [results.get(number) or _lost(trial, "stopped") for number, trial in enumerate(trials)]
+
+    def _start(self, number: int, trial: Trial) -> None:
+        ours, theirs = self._context.Pipe(duplex=False)
+        process = self._context.Process(target=_work, args=(trial, theirs))
+        process.start()
+        theirs.close()
+        self._running[ours] = (number, process)
+
+    def _receive(self, trial: Trial, connection: Connection, process: BaseProcess) -> Observation:
+        try:
+            observation: Observation = connection.recv()
+        except EOFError:
+            process.join()
+            why = "stopped" if self.stopped else f"the trial's process ended with status {process.exitcode}"
+            observation = _lost(trial, why)
+        finally:
+            connection.close()
+        process.join(STOP_TIMEOUT_S)
+        return observation
+
+    def stop(self) -> None:
+        """End the running trials; their machines are closed, and `run` returns them as lost."""
+        self.stopped = True
+        for _, process in list(self._running.values()):
+            process.terminate()
+
+
+def _lost(trial: Trial, why: str) -> Observation:
+    return Observation(
+        trial_id=trial.trial_id,
+        candidate_id=trial.candidate_id,
+        seed=trial.seed,
+        repeat=trial.repeat,
+        purpose=trial.purpose,
+        tightenings=trial.tightenings,
+        lost=why,
+    )

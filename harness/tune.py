@@ -1,0 +1,203 @@
+"""The walk: baseline, search, confirmation, recommendation.
+
+The only place beside one trial where touching and thinking meet. Everything it decides follows from the scenario, the
+inspection and the stored observations, so that the same walk over a stored run gives the same answer without a machine.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from harness.attempts import Attempts, Request, labels
+from harness.errors import BaselineError
+from harness.inspection import Inspection
+from harness.judge.baseline import Baseline
+from harness.judge.rules import judge
+from harness.judge.verdict import Outcome, Verdict
+from harness.observation import Observation
+from harness.results.recommendation import Answer, Confirmation
+from harness.scenario import Scenario
+from harness.scenario import Start as ScenarioStart
+from harness.search.backtrack import bisect_accepted
+from harness.search.options import Option
+from harness.search.prior import risks, writable_paths
+from harness.search.result import Budget, Progress, SearchResult, Settings, Stop
+from harness.search.search import search
+from harness.unit import catalogue, dropin
+from harness.unit.start import Start, StartKind
+from harness.unit.tightening import Offer, Tightening, left_out, offers
+from harness.unit.unitfile import UnitFile, parse_cat
+
+# Backtracks after a failed confirmation before the run says that the service is too flaky to decide.
+MAXIMUM_BACKTRACKS = 3
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Where a run stops: trials (None is no limit) and a question asked before each batch."""
+
+    max_trials: int | None = None
+    expired: Callable[[], bool] = lambda: False
+
+
+@dataclass
+class Walk:
+    """One walk over a scenario; `heard` is told of progress, and never changes what is decided."""
+
+    scenario: Scenario
+    inspection: Inspection
+    attempts: Attempts
+    workers: int
+    limits: Limits = field(default_factory=Limits)
+    heard: Callable[[str, Progress | None], None] = lambda phase, progress: None
+
+    def __post_init__(self) -> None:
+        self.catalogue = catalogue.load()
+        self.unit = parse_cat(self.inspection.unit_text)
+        kind = StartKind.STRIPPED if self.scenario.start is ScenarioStart.STRIPPED else StartKind.SHIPPED
+        self.start = Start.of(self.unit, kind, leave_alone=self.scenario.leave_alone)
+        version = self.inspection.systemd_version
+        alone = self.scenario.leave_alone
+        self.offers = offers(self.catalogue, version=version, start=self.start, leave_alone=alone)
+        self.left_out = left_out(self.catalogue, version=version, start=self.start, leave_alone=alone)
+        self.writable: tuple[str, ...] = ()
+
+    def run(self, *, spent_s: float = 0.0, clock: Callable[[], float] = time.monotonic) -> Answer:
+        """Walk to the end, or to where the limits stop it; `spent_s` was spent before, in a run that was cut off.
+
+        Raises BaselineError when the service does not pass its own scenario.
+        """
+        began = clock()
+        observations = self._baseline()
+        baseline = Baseline.of(observations)
+        self.attempts.patience_s = baseline.patience_s(self.scenario)
+        self.writable = self._writable(baseline)
+        options = self._options(baseline)
+        result, confirmation = self._search(options, baseline)
+        return Answer(
+            scenario=self.scenario,
+            inspection=self.inspection,
+            start=self.start,
+            unit=self.unit,
+            result=result,
+            confirmation=confirmation,
+            left_out=self.left_out,
+            writable=self.writable,
+            exposure_before=_worst([item.exposure for item in observations]),
+            trials=self.attempts.trials,
+            duration_s=spent_s + clock() - began,
+        )
+
+    def render(self, accepted: Sequence[Tightening] | frozenset[Tightening]) -> str:
+        """The drop-in text of a candidate."""
+        return dropin.render(accepted, self.start, networks=self.scenario.networks, writable=self.writable)
+
+    def _baseline(self) -> list[Observation]:
+        self.heard("baseline", None)
+        request = Request(self.render(()), purpose="baseline")
+        observations = self.attempts.run([request] * self.scenario.baseline_runs)
+        verdicts = [judge(self.scenario, item, catalogue=self.catalogue) for item in observations]
+        if not all(verdict.passed for verdict in verdicts):
+            raise _baseline_error(self.scenario, verdicts)
+        return observations
+
+    def _writable(self, baseline: Baseline) -> tuple[str, ...]:
+        root = Path(self.scenario.root)
+        parents = {str(parent) for path in baseline.written for parent in Path(path).parents}
+        brought = {str(parent) for file in self.scenario.files for parent in Path(file.target).parents}
+        candidates = parents | set(baseline.written)
+        existing = brought | {path for path in candidates if (root / path.lstrip("/")).exists()}
+        found = writable_paths(baseline.written, before=self.inspection.written, existing=existing)
+        own = _own_directories(self.unit)
+        return tuple(path for path in found if path not in own)
+
+    def _options(self, baseline: Baseline) -> list[Option[Tightening]]:
+        chances = risks(self.offers, baseline, self.scenario, writable=self.writable)
+        return [
+            Option(
+                key=offer.tightening,
+                requires=offer.requires,
+                weight=offer.weight,
+                risk=chances[offer.tightening],
+                group=offer.tightening.directive,
+            )
+            for offer in self.offers
+        ]
+
+    def _search(
+        self, options: list[Option[Tightening]], baseline: Baseline
+    ) -> tuple[SearchResult[Tightening], Confirmation]:
+        def attempt(candidates: Sequence[frozenset[Tightening]]) -> list[Verdict]:
+            return self._try(candidates, baseline, purpose="search")
+
+        def progress(event: Progress) -> None:
+            self.heard("search", event)
+
+        settings = Settings(workers=self.workers)
+        budget = Budget(max_trials=self._trials_left(), expired=self.limits.expired)
+        result = search(options, attempt, settings=settings, budget=budget, progress=progress)
+        for _ in range(MAXIMUM_BACKTRACKS):
+            if result.stop is not Stop.TIGHT:
+                return result, Confirmation()
+            confirmation = self._confirm(result.accepted, baseline)
+            if confirmation.passed or confirmation.unresolved:
+                return result, confirmation
+            self.heard("backtrack", None)
+            budget = replace(budget, max_trials=self._trials_left())
+            result = bisect_accepted(options, result, attempt=attempt, settings=settings, budget=budget).result
+        return result, self._confirm(result.accepted, baseline)
+
+    def _trials_left(self) -> int | None:
+        if self.limits.max_trials is None:
+            return None
+        return max(0, self.limits.max_trials - self.attempts.trials - self.scenario.confirm_runs)
+
+    def _try(self, candidates: Sequence[frozenset[Tightening]], baseline: Baseline, *, purpose: str) -> list[Verdict]:
+        requests = [Request(self.render(item), labels(item), purpose) for item in candidates]
+        observations = self.attempts.run(requests)
+        return [judge(self.scenario, item, catalogue=self.catalogue, baseline=baseline) for item in observations]
+
+    def _confirm(self, accepted: frozenset[Tightening], baseline: Baseline) -> Confirmation:
+        self.heard("confirm", None)
+        request = Request(self.render(accepted), labels(accepted), "confirm")
+        observations = self.attempts.run([request] * self.scenario.confirm_runs)
+        verdicts = [judge(self.scenario, item, catalogue=self.catalogue, baseline=baseline) for item in observations]
+        return Confirmation(tuple(verdicts), _worst([item.exposure for item in observations]))
+
+
+def _worst(exposures: Sequence[float | None]) -> float | None:
+    measured = [value for value in exposures if value is not None]
+    return max(measured) if measured else None
+
+
+def _own_directories(unit: UnitFile) -> frozenset[str]:
+    """Directories that the unit has systemd make, which stay writable under ProtectSystem=strict by themselves."""
+    found = set()
+    for key, base in (("State", "/var/lib"), ("Cache", "/var/cache"), ("Logs", "/var/log"), ("Runtime", "/run")):
+        for value in unit.values("Service", f"{key}Directory"):
+            found |= {f"{base}/{name.split(':')[0]}" for name in value.split()}
+    return frozenset(found)
+
+
+def _baseline_error(scenario: Scenario, verdicts: Sequence[Verdict]) -> BaselineError:
+    """Say which of never passes, flaky, too slow or lost it is, with the commands to see it by hand."""
+    failed = [verdict for verdict in verdicts if verdict.outcome is not Outcome.PASS]
+    first = failed[0]
+    passed = len(verdicts) - len(failed)
+    if first.outcome is Outcome.UNRESOLVED:
+        what = f"the baseline could not be tried: {first.reason}"
+    elif passed:
+        what = f"the service is flaky: the baseline passed {passed} of {len(verdicts)} runs"
+    elif all("no end within" in verdict.reason or "did not finish" in verdict.reason for verdict in failed):
+        what = "the baseline is too slow: it never ends in time"
+    else:
+        what = "the baseline never passes"
+    evidence = "".join(f"\n    {line}" for line in first.detail.splitlines())
+    return BaselineError(
+        f"{what}; {scenario.unit} without any tightening, trial {first.trial_id}: {first.reason}{evidence}",
+        hint=f"see it by hand: `harness try {scenario.path}` runs one baseline trial and shows all of it",
+    )
+
+
+__all__ = ["Limits", "Offer", "Walk"]

@@ -1,0 +1,1 @@
+"""What systemd itself says: unit files, quantities, the directive catalogue."""

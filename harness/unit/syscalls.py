@@ -1,0 +1,70 @@
+"""SystemCallFilter=: what a unit's own lines are, which groups can still be denied, and how a filter is written.
+
+systemd.exec(5): the first line decides between an allow-list and a deny-list; in an allow-list, later lines with `~`
+take calls out again, in order. An allow-list of the unit itself is kept word for word, and only denied from.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from harness.unit.catalogue import Bundle, Directive
+from harness.unit.start import NotUnderstood
+
+# Allowing one of these allows every group that a bundle may deny: all of them, or the two cut out of it.
+_ALL_CALLS = "@known"
+
+
+@dataclass(frozen=True)
+class OwnFilter:
+    """A unit's own filter: its lines since the last reset, and the groups and calls they allow and deny."""
+
+    lines: tuple[str, ...] = ()
+    allowed: frozenset[str] = frozenset()
+    denied: tuple[str, ...] = ()
+
+    @property
+    def allow_list(self) -> bool:
+        """Whether everything is denied that is not allowed."""
+        return bool(self.allowed)
+
+    def can_deny(self, bundle: Bundle, allow: str) -> bool:
+        """Whether the bundle takes anything away; `allow` is the allow-list of the catalogue."""
+        group = bundle.items[0]
+        if group in {token.partition(":")[0] for token in self.denied}:
+            return False
+        if not self.allow_list:
+            return True
+        sources = {group, _ALL_CALLS} | ({allow} if bundle.after_allow else set())
+        return not sources.isdisjoint(self.allowed)
+
+
+def own_filter(lines: Collection[str]) -> OwnFilter:
+    """Read the unit's own lines. Raises `NotUnderstood` when a deny-list is opened again by a later line."""
+    kept: list[str] = []
+    for line in lines:
+        kept = [*kept, line] if line else []
+    allowed: list[str] = []
+    denied: list[str] = []
+    for line in kept:
+        (denied if line.startswith("~") else allowed).extend(line.removeprefix("~").split())
+    if allowed and kept[0].startswith("~"):
+        raise NotUnderstood("the unit's own SystemCallFilter= denies first and allows again")
+    return OwnFilter(tuple(kept), frozenset(allowed), tuple(denied))
+
+
+def filter_lines(directive: Directive, own: OwnFilter, *, allow: str, denied: Collection[str]) -> tuple[str, ...]:
+    """Values, in order, that set this filter whatever was set before.
+
+    `allow` is the allow-list accepted, "" for none; the groups denied before it are then left out, because they have
+    no call in common with it.
+    """
+    first = {item for b in directive.bundles if not b.after_allow for item in b.items}
+    order = [item for bundle in directive.bundles for item in bundle.items if item in denied]
+    if not allow:
+        return ("", *own.lines, *_deny(order))
+    others = [token for token in own.denied if token not in first]
+    return ("", allow, *_deny(others), *_deny([item for item in order if item not in first]))
+
+
+def _deny(tokens: list[str]) -> tuple[str, ...]:
+    return ("~" + " ".join(tokens),) if tokens else ()

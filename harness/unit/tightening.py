@@ -1,0 +1,194 @@
+"""The steps a search may take from a start: which, in what order, for how many points and at what risk."""
+
+import re
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from harness.errors import UnitError
+from harness.unit.catalogue import Bundle, Catalogue, Directive, Kind
+from harness.unit.itemset import OTHER, kept_by
+from harness.unit.start import NotUnderstood, Start, StartKind, standing
+from harness.unit.syscalls import own_filter
+
+__all__ = ["LeftOut", "Offer", "Start", "StartKind", "Tightening", "left_out", "offers"]
+
+_RUNG_LABEL = re.compile(r"(\w+)=(.+)")
+_ITEMS_LABEL = re.compile(r"(\w+)((?: -\S+)+)")
+
+
+@dataclass(frozen=True, order=True)
+class Tightening:
+    """One step the search may take: climb to a rung, or deny the items of one bundle."""
+
+    directive: str
+    rung: str = ""
+    items: tuple[str, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """`ProtectSystem=strict`, or `CapabilityBoundingSet -CAP_CHOWN -CAP_FOWNER`; `from_label` reads it back."""
+        if self.rung:
+            return f"{self.directive}={self.rung}"
+        return " ".join([self.directive, *(f"-{item}" for item in self.items)])
+
+    @classmethod
+    def from_label(cls, label: str) -> "Tightening":
+        """The tightening of that label. Raises `UnitError`."""
+        if climbed := _RUNG_LABEL.fullmatch(label):
+            return cls(climbed[1], rung=climbed[2])
+        if denied := _ITEMS_LABEL.fullmatch(label):
+            return cls(denied[1], items=tuple(item.removeprefix("-") for item in denied[2].split()))
+        raise UnitError(f"{label!r} is not a tightening", hint="write ProtectSystem=strict or a list of -ITEM")
+
+    def to_json(self) -> dict[str, Any]:
+        """A plain dict that `from_json` takes."""
+        return {"directive": self.directive} | ({"rung": self.rung} if self.rung else {"items": list(self.items)})
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> "Tightening":
+        """The tightening that `to_json` wrote down."""
+        return cls(data["directive"], data.get("rung", ""), tuple(data.get("items", ())))
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A tightening with what the search needs to know of it.
+
+    `requires` holds every tightening to be accepted before, however indirectly; `weight` the points (of about 56000)
+    that the step takes off the sum behind `systemd-analyze security`; `risk` the prior chance, 0 to 1, that the
+    service fails on this step when it works without.
+    """
+
+    tightening: Tightening
+    requires: frozenset[Tightening]
+    weight: int
+    risk: float
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A directive, or one rung of it, that is not offered, and why."""
+
+    directive: str
+    reason: str
+
+
+def offers(catalogue: Catalogue, *, version: int, start: Start, leave_alone: Collection[str] = ()) -> tuple[Offer, ...]:
+    """Every step from the start that this systemd knows, in catalogue order, each after what it requires."""
+    found: list[Offer] = []
+    for directive in catalogue:
+        if not _why_not(directive, version, start, leave_alone):
+            try:
+                found += _steps(directive, version, start)
+            except NotUnderstood:
+                continue
+    return tuple(found)
+
+
+def left_out(
+    catalogue: Catalogue, *, version: int, start: Start, leave_alone: Collection[str] = ()
+) -> tuple[LeftOut, ...]:
+    """What `offers` does not offer: whole directives, then single rungs (their value stands before the reason)."""
+    found: list[LeftOut] = []
+    for directive in catalogue:
+        reason = _why_not(directive, version, start, leave_alone)
+        try:
+            if not reason and not list(_steps(directive, version, start)):
+                reason = "already as tight as the search goes"
+        except NotUnderstood as unclear:
+            reason = unclear.message
+        if reason:
+            found.append(LeftOut(directive.name, reason))
+        else:
+            found += _rungs_left_out(directive, version, start)
+    return tuple(found)
+
+
+def _why_not(directive: Directive, version: int, start: Start, leave_alone: Collection[str]) -> str:
+    """Why a directive is not offered at all, "" when it may be."""
+    if not directive.searched:
+        return directive.why_not
+    if start.leaves_alone(directive) or not set(directive.keys).isdisjoint(leave_alone):
+        return "left alone as asked"
+    if directive.version > version:
+        return f"needs systemd {directive.version}"
+    if directive.only_with_user and not start.has_user:
+        return "applies only to services with a user other than root"
+    for key, values in directive.never_when.items():
+        if start.last(key) in values:
+            return f"not possible with {key}={start.last(key)}"
+    return ""
+
+
+def _steps(directive: Directive, version: int, start: Start) -> Iterator[Offer]:
+    if directive.kind is Kind.SET:
+        return _denials(directive, start)
+    if directive.kind is Kind.SYSCALLS:
+        return _filters(directive, start)
+    return _climbs(directive, version, start)
+
+
+def _climbs(directive: Directive, version: int, start: Start) -> Iterator[Offer]:
+    below, above = standing(directive, start)
+    climbed: list[Tightening] = []
+    for rung in above:
+        if rung.why_not or rung.version > version:
+            continue
+        step = Tightening(directive.name, rung.value)
+        gained = max(0, rung.points - below.points)
+        yield Offer(step, frozenset(climbed), gained, _step_risk(below.risk, rung.risk))
+        climbed.append(step)
+        below = rung
+
+
+def _rungs_left_out(directive: Directive, version: int, start: Start) -> Iterator[LeftOut]:
+    if directive.kind in {Kind.SET, Kind.SYSCALLS}:
+        return
+    for rung in standing(directive, start)[1]:
+        if rung.version > version:
+            yield LeftOut(directive.name, f"{rung.value}: needs systemd {rung.version}")
+        elif rung.why_not:
+            yield LeftOut(directive.name, f"{rung.value}: {rung.why_not}")
+
+
+def _step_risk(below: float, here: float) -> float:
+    """Chance to break on the upper rung, given that the lower one works."""
+    return round(max(0.0, 1 - (1 - here) / (1 - below)), 4)
+
+
+def _denials(directive: Directive, start: Start) -> Iterator[Offer]:
+    kept = kept_by(directive, start.own(directive)).kept
+    for bundle in directive.bundles:
+        if OTHER in bundle.items:
+            # In an allow-list of the unit's own, "every other" is what it names outside the universe.
+            items = tuple(sorted(kept - (set(directive.universe) - {OTHER})))
+            share = 1.0
+        else:
+            items = tuple(item for item in bundle.items if item in kept)
+            share = len(items) / len(bundle.items)
+        if items:
+            weight = round(bundle.points * share)
+            yield Offer(Tightening(directive.name, items=items), frozenset(), weight, bundle.risk)
+
+
+def _filters(directive: Directive, start: Start) -> Iterator[Offer]:
+    """Deny-lists first; the allow-list over all of them; then what is cut out of the allow-list."""
+    own = own_filter(start.own(directive))
+    allow = directive.rungs[-1]
+    open_ones = [b for b in directive.bundles if own.can_deny(b, allow.value)]
+    first = [_denial(directive, b, frozenset()) for b in open_ones if not b.after_allow]
+    yield from first
+    required: frozenset[Tightening] = frozenset()
+    if not own.allow_list:
+        below = frozenset(offer.tightening for offer in first)
+        step = Tightening(directive.name, allow.value)
+        yield Offer(step, below, allow.points, allow.risk)
+        required = below | {step}
+    for bundle in open_ones:
+        if bundle.after_allow:
+            yield _denial(directive, bundle, required)
+
+
+def _denial(directive: Directive, bundle: Bundle, requires: frozenset[Tightening]) -> Offer:
+    return Offer(Tightening(directive.name, items=bundle.items), requires, bundle.points, bundle.risk)

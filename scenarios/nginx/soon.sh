@@ -1,0 +1,9 @@
+#!/bin/sh
+# soon.sh COMMAND...: repeats a command until it succeeds, for about two seconds; then fails as it did the last time.
+tries=50
+until "$@" 2>/tmp/soon.stderr; do
+    status=$?
+    tries=$((tries - 1))
+    [ "$tries" -gt 0 ] || { cat /tmp/soon.stderr >&2; exit "$status"; }
+    sleep 0.03
+done

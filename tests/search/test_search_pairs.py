@@ -1,0 +1,67 @@
+from predicates import Predicate, flat
+
+from harness.search.options import Option
+from harness.search.result import Pair, Settings, Stop
+from harness.search.search import search
+
+LETTERS = "abcdefghijklmnop"
+LOOKING = Settings(pair_trials=20)
+
+
+def together(*pair):
+    return lambda candidate: not set(pair) <= candidate
+
+
+def test_of_equal_risks_the_heavier_is_accepted_first():
+    options = [*flat(LETTERS), Option("light", weight=2, risk=0.1), Option("heavy", weight=9, risk=0.1)]
+    result = search(options, Predicate(together("light", "heavy")))
+    assert set(result.refused) == {"light"}
+
+
+def test_without_trials_for_it_an_unseen_pair_is_not_reported():
+    options = [*flat(LETTERS), Option("light", weight=2, risk=0.05), Option("heavy", weight=9, risk=0.2)]
+    result = search(options, Predicate(together("light", "heavy")))
+    assert set(result.refused) == {"heavy"}
+    assert result.pairs == ()
+
+
+def test_with_trials_the_heavier_takes_the_place_of_the_lighter():
+    options = [*flat(LETTERS), Option("light", weight=2, risk=0.05), Option("heavy", weight=9, risk=0.2)]
+    attempt = Predicate(together("light", "heavy"))
+    result = search(options, attempt, settings=LOOKING)
+    assert set(result.refused) == {"light"}
+    assert result.pairs == (Pair("light", frozenset({"heavy"})),)
+    assert result.accepted == {*LETTERS, "heavy"}
+    assert result.accepted in attempt.tried
+    assert result.batches == (result.accepted,)
+    assert result.refused["light"].context == result.accepted
+
+
+def test_what_stands_on_the_lighter_counts_with_it():
+    options = [
+        *flat(LETTERS),
+        Option("light", weight=2, risk=0.05),
+        Option("on light", frozenset({"light"}), weight=8, risk=0.05),
+        Option("heavy", weight=9, risk=0.2),
+    ]
+    result = search(options, Predicate(together("light", "heavy")), settings=LOOKING)
+    assert set(result.refused) == {"heavy"}
+    assert result.pairs == (Pair("heavy", frozenset({"light"})),)
+
+
+def test_an_option_that_breaks_alone_costs_one_trial_and_is_no_pair():
+    attempt = Predicate(lambda candidate: "c" not in candidate)
+    plain = search(flat(LETTERS), Predicate(lambda candidate: "c" not in candidate))
+    result = search(flat(LETTERS), attempt, settings=LOOKING)
+    assert result.pairs == ()
+    assert result.trials == plain.trials + 1
+    assert attempt.tried[-1] == {"c"}
+
+
+def test_looking_for_pairs_keeps_to_its_trials():
+    options = [*flat(LETTERS), Option("light", weight=2, risk=0.05), Option("heavy", weight=9, risk=0.2)]
+    plain = search(options, Predicate(together("light", "heavy")))
+    result = search(options, Predicate(together("light", "heavy")), settings=Settings(pair_trials=3))
+    assert result.stop is Stop.TIGHT
+    assert result.trials == plain.trials + 3
+    assert result.accepted == plain.accepted

@@ -1,0 +1,162 @@
+import pytest
+
+from harness.errors import UnitError
+from harness.unit.catalogue import load
+from harness.unit.tightening import Offer, Start, StartKind, Tightening, left_out, offers
+from harness.unit.unitfile import UnitFile, parse
+
+PRIVILEGED = Tightening("SystemCallFilter", items=("@privileged",))
+ALLOW = Tightening("SystemCallFilter", "@system-service")
+
+
+def offered(text: str = "", *, version: int = 252, leave_alone: tuple[str, ...] = ()) -> dict[str, Offer]:
+    start = Start.of(parse(f"[Service]\nExecStart=/bin/true\n{text}"), StartKind.SHIPPED)
+    found = offers(load(), version=version, start=start, leave_alone=leave_alone)
+    return {offer.tightening.label: offer for offer in found}
+
+
+def reasons(text: str = "", *, version: int = 252, leave_alone: tuple[str, ...] = ()) -> dict[str, str]:
+    start = Start.of(parse(f"[Service]\nExecStart=/bin/true\n{text}"), StartKind.SHIPPED)
+    return {
+        row.directive: row.reason for row in left_out(load(), version=version, start=start, leave_alone=leave_alone)
+    }
+
+
+def only(name: str, found: dict[str, Offer]) -> list[str]:
+    return [label for label, offer in found.items() if offer.tightening.directive == name]
+
+
+@pytest.mark.parametrize(
+    ("tightening", "label"),
+    [
+        (Tightening("ProtectSystem", "strict"), "ProtectSystem=strict"),
+        (Tightening("IPAddressDeny", "any but localhost"), "IPAddressDeny=any but localhost"),
+        (
+            Tightening("CapabilityBoundingSet", items=("CAP_CHOWN", "CAP_FOWNER")),
+            "CapabilityBoundingSet -CAP_CHOWN -CAP_FOWNER",
+        ),
+        (ALLOW, "SystemCallFilter=@system-service"),
+        (Tightening("SystemCallFilter", items=("@raw-io",)), "SystemCallFilter -@raw-io"),
+    ],
+)
+def test_a_label_reads_well_and_reads_back(tightening: Tightening, label: str) -> None:
+    assert tightening.label == label
+    assert Tightening.from_label(label) == tightening
+    assert Tightening.from_json(tightening.to_json()) == tightening
+
+
+def test_text_that_is_no_label_is_refused() -> None:
+    with pytest.raises(UnitError, match="not a tightening"):
+        Tightening.from_label("ProtectSystem")
+
+
+@pytest.mark.parametrize("version", [252, 257, 262])
+def test_each_offer_stands_after_all_it_requires_and_is_offered_once(version: int) -> None:
+    seen: dict[Tightening, Offer] = {}
+    for offer in offered(version=version).values():
+        for needed in offer.requires:
+            assert seen[needed].requires <= offer.requires
+        seen[offer.tightening] = offer
+        assert offer.weight >= 0
+        assert 0 < offer.risk < 1
+    assert len(seen) == len(offered(version=version))
+
+
+def test_a_plain_unit_is_offered_every_searched_directive_of_its_version() -> None:
+    names = {offer.tightening.directive for offer in offered("User=x", version=262).values()}
+    # KeyringMode=private is what a system service has anyway.
+    assert names == {d.name for d in load() if d.searched} - {"KeyringMode"}
+
+
+def test_points_of_a_ladder_add_up_whatever_rungs_the_version_has() -> None:
+    for version in (252, 258):
+        steps = [o for o in offered(version=version).values() if o.tightening.directive == "PrivateUsers"]
+        assert sum(step.weight for step in steps) == 1000
+        alive = 1.0
+        for step in steps:
+            alive *= 1 - step.risk
+        assert alive == pytest.approx(1 - load()["PrivateUsers"].rung("yes").risk, abs=1e-3)
+
+
+def test_rungs_and_directives_newer_than_the_systemd_are_left_out() -> None:
+    assert only("ProtectHostname", offered()) == ["ProtectHostname=yes"]
+    assert only("ProtectHostname", offered(version=258)) == ["ProtectHostname=private", "ProtectHostname=yes"]
+    assert reasons()["PrivatePIDs"] == "needs systemd 257"
+    assert reasons()["ProtectHostname"] == "private: needs systemd 258"
+
+
+def test_every_directive_is_offered_or_left_out_with_a_reason(hardened: UnitFile) -> None:
+    for kind in StartKind:
+        start = Start.of(hardened, kind)
+        found = {o.tightening.directive for o in offers(load(), version=252, start=start)}
+        rest = left_out(load(), version=252, start=start)
+        assert found | {row.directive for row in rest} == {d.name for d in load()}
+        assert all(row.reason for row in rest)
+
+
+def test_a_stripped_start_offers_what_a_plain_unit_is_offered(hardened: UnitFile) -> None:
+    start = Start.of(hardened, StartKind.STRIPPED)
+    assert {o.tightening.label for o in offers(load(), version=252, start=start)} == set(offered("User=daemon"))
+
+
+def test_what_is_left_alone_is_not_offered() -> None:
+    assert not only("PrivateTmp", offered(leave_alone=("PrivateTmp",)))
+    assert reasons(leave_alone=("PrivateTmp",))["PrivateTmp"] == "left alone as asked"
+
+
+def test_steps_that_need_a_user_or_a_type_depend_on_the_unit() -> None:
+    assert not only("RemoveIPC", offered("User=root"))
+    assert only("RemoveIPC", offered("User=redis"))
+    assert not only("PrivatePIDs", offered("Type=forking", version=257))
+    assert reasons("Type=forking", version=257)["PrivatePIDs"] == "not possible with Type=forking"
+
+
+def test_a_shipped_ladder_is_climbed_from_its_own_rung() -> None:
+    found = offered("ProtectSystem=full")
+    assert only("ProtectSystem", found) == ["ProtectSystem=strict"]
+    assert found["ProtectSystem=strict"].weight == 300
+    assert not found["ProtectSystem=strict"].requires
+
+
+def test_a_umask_is_never_tightened_to_0177() -> None:
+    assert only("UMask", offered()) == ["UMask=0027", "UMask=0077"]
+
+
+def test_a_shipped_set_is_offered_only_what_it_still_keeps() -> None:
+    labels = only("CapabilityBoundingSet", offered("CapabilityBoundingSet=CAP_CHOWN CAP_SETUID\n"))
+    assert labels == ["CapabilityBoundingSet -CAP_CHOWN", "CapabilityBoundingSet -CAP_SETUID"]
+    labels = only("RestrictAddressFamilies", offered("RestrictAddressFamilies=AF_UNIX AF_BLUETOOTH"))
+    assert labels == ["RestrictAddressFamilies -AF_BLUETOOTH", "RestrictAddressFamilies -AF_UNIX"]
+
+
+def test_a_misspelt_capability_leaves_the_set_alone_with_a_reason() -> None:
+    text = "CapabilityBoundingSet=CAP_TYPO"
+    assert not only("CapabilityBoundingSet", offered(text))
+    assert "CAP_TYPO" in reasons(text)["CapabilityBoundingSet"]
+
+
+def test_the_allow_list_comes_after_nine_denials_and_before_what_is_cut_out_of_it() -> None:
+    found = offered()
+    assert len(found[ALLOW.label].requires) == 9
+    assert found[PRIVILEGED.label].requires == found[ALLOW.label].requires | {ALLOW}
+
+
+@pytest.mark.parametrize(
+    ("own", "labels"),
+    [
+        ("@system-service", ["-@privileged", "-@resources"]),
+        ("@system-service\nSystemCallFilter=~@resources", ["-@privileged"]),
+        ("@system-service @mount", ["-@mount", "-@privileged", "-@resources"]),
+        ("read write openat", []),
+    ],
+)
+def test_a_shipped_allow_list_is_kept_and_only_denied_from(own: str, labels: list[str]) -> None:
+    found = only("SystemCallFilter", offered(f"SystemCallFilter={own}\n"))
+    assert found == [f"SystemCallFilter {label}" for label in labels]
+
+
+def test_a_shipped_deny_list_is_offered_the_groups_it_lacks_and_the_allow_list() -> None:
+    found = offered("SystemCallFilter=~@clock @swap:EPERM kexec_load\n")
+    assert "SystemCallFilter -@clock" not in found
+    assert "SystemCallFilter -@swap" not in found
+    assert len(found[ALLOW.label].requires) == 7
