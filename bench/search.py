@@ -13,9 +13,7 @@ from dataclasses import dataclass
 from random import Random
 from statistics import mean
 
-from harness.search.result import Phase, SearchResult, Settings
-from harness.search.search import search
-from harness.search.synthetic import (
+from bench.synthetic import (
     HINT_RIGHT,
     HINT_WRONG,
     Problem,
@@ -24,6 +22,8 @@ from harness.search.synthetic import (
     make_problem,
     traced,
 )
+from harness.search.result import Phase, SearchResult, Settings
+from harness.search.search import search
 
 RUNS = 100
 SIZES = ((60, 3), (90, 8), (120, 12))

@@ -60,7 +60,7 @@ class Service:
         """`systemctl VERB UNIT`; empty when it went well, else what went wrong."""
         done = self.machine.run(["systemctl", verb, *arguments, self.unit], timeout_s=timeout_s)
         if done.timed_out:
-            return f"systemctl {verb} did not finish in {timeout_s:g} s"
+            return f"systemctl {verb} did not finish in {timeout_s:.3g} s"
         return "" if done.status == 0 else f"systemctl {verb} failed: {_first_line(done.error_text)}"
 
     def pids(self) -> list[int]:

@@ -46,9 +46,9 @@ def _print(observation: Observation, out: Console) -> None:
                 out.print(f"      {escape(text)}", soft_wrap=True)
     if observation.start_problem:
         out.print(f"[bold red]no[/]  start: {escape(observation.start_problem)}", soft_wrap=True)
-    for line in observation.journal[-SHOWN_LINES:]:
-        out.print(f"[dim]log   {escape(line.message)}[/]", soft_wrap=True)
-    for text in observation.kernel:
-        out.print(f"[dim]kernel {escape(text)}[/]", soft_wrap=True)
+    for entry in observation.journal[-SHOWN_LINES:]:
+        out.print(f"[dim]log   {escape(entry.message)}[/]", soft_wrap=True)
+    for record in observation.kernel:
+        out.print(f"[dim]kernel {escape(record)}[/]", soft_wrap=True)
     exposure = "not measured" if observation.exposure is None else f"{observation.exposure:.1f}"
     out.print(f"exposure {exposure}, {observation.durations_s.get('total', 0.0):.1f} s in all", soft_wrap=True)

@@ -28,9 +28,7 @@ K = TypeVar("K", bound=Ordered)
 
 Candidate: TypeAlias = frozenset[K]
 Attempt: TypeAlias = Callable[[Sequence[frozenset[K]]], Sequence[Verdict]]
-"""Tries a batch of candidates side by side; one verdict each, in the same order. A candidate given again is
-tried again.
-"""
+"""Tries a batch of candidates side by side; one verdict each, in order. A candidate given again is tried again."""
 
 MIN_RISK = 0.001
 """No option is certain: a risk of 0 would leave a failing group without anything to blame."""

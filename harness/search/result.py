@@ -64,8 +64,9 @@ def _never() -> bool:
 
 @dataclass(frozen=True)
 class Budget:
-    """Where a search stops whatever it knows by then: trials (None is no limit), and a question asked before
-    each batch.
+    """Where a search stops, whatever it knows by then.
+
+    `max_trials`: None is no limit. `expired` is asked before each batch.
     """
 
     max_trials: int | None = None

@@ -1,10 +1,10 @@
-"""The search for the tight set: the largest candidate first, narrowed where it fails, each refusal witnessed
-at the end.
+"""The search for the tight set: the largest candidate first, narrowed where it fails, each refusal witnessed.
 
-`accepted` only grows, and only by what has passed. A round is planned (`plan`), asked for (`ledger`) and
-learned from (`state`), until nothing is open; then every late option is tried alone (`witness`). An option
-accepted there opens what required it, and the walk goes on, until no single further option passes. Nothing
-here is random: the same verdicts give the same search, which is what makes replay and resuming exact.
+`accepted` only grows, and only by what has passed (`pairs`, off by default, is the one exception). A round is
+planned (`plan`), asked for (`ledger`) and learned from (`state`), until nothing is open; then every late option is
+tried alone (`witness`). An option accepted there opens what required it, and the walk goes on, until no single
+further option passes. Nothing here is random: the same verdicts give the same search, which is what makes replay
+and resuming exact.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -83,7 +83,7 @@ class Walk(Generic[K]):
         return answers
 
     def _narrow(self, questions: Sequence[Question[K]]) -> None:
-        """Try `questions`, accept the heaviest that passes, and make failing groups of those that fail."""
+        """Try `questions`, accept the largest that passes, and make failing groups of those that fail."""
         answers = self._ask(questions) if questions else []
         passed = [answer for answer in answers if answer.verdict.passed]
         doubtful = self._repeat(passed)
@@ -105,9 +105,8 @@ class Walk(Generic[K]):
 
     def _confirmed(self, answer: Answer[K]) -> bool:
         """The candidate has passed this time and in every repeat since."""
-        since = [
-            a.verdict.passed for a in self._ledger.answers_of(answer.question.candidate) if a.number >= answer.number
-        ]
+        same = self._ledger.answers_of(answer.question.candidate)
+        since = [other.verdict.passed for other in same if other.number >= answer.number]
         return all(since) and len(since) > self._settings.acceptance_repeats
 
     def _result(self, stop: Stop) -> SearchResult[K]:

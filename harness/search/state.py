@@ -18,9 +18,7 @@ from harness.search.options import K, Options
 from harness.search.split import Belief
 
 ISOLATED = 0.95
-"""Chance at which one member answers for its failing group; being wrong costs two trials, being sure costs
-one each time.
-"""
+"""Chance at which one member answers for its failing group: a mistake costs a few trials, proof one each time."""
 
 
 class State(Generic[K]):

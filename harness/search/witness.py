@@ -1,9 +1,8 @@
 """The final pass: every late option alone, on top of everything accepted.
 
 An option is *refused* once a trial of exactly accepted + option has failed, and the failing trials that speak
-against it, in this and in smaller contexts, are `1 + refusal_repeats`. A prior that made it late counts as
-one of them: with 5 % false failures, an option that breaks with 90 % and has failed once is innocent in less
-than 1 % of cases.
+against it, in this and in smaller contexts, are `1 + refusal_repeats`: one failure may be a flake, whatever the
+prior said.
 
 It is *accepted* after one pass if no failing trial speaks against it, else after two: a false pass would end
 in a unit that does not work, a false refusal only in a looser one. Each acceptance makes a new context, so
@@ -58,10 +57,9 @@ class Witnesses(Generic[K]):
 
     def refused(self, key: K) -> bool:
         """Enough speaks against `key`, a trial in the present context included."""
-        repeats = self._settings.refusal_repeats
-        prior = key in self._state.expected_late
-        against = len(self._state.against.get(key, ())) + prior
-        return any(answer.verdict.failed for answer in self._tried(key)) and against >= 1 + repeats
+        against = len(self._state.against.get(key, ()))
+        enough = against >= 1 + self._settings.refusal_repeats
+        return enough and any(answer.verdict.failed for answer in self._tried(key))
 
     def refusals(self) -> dict[K, Refusal[K]]:
         """The refused options, with what refuses them."""

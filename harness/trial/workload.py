@@ -66,6 +66,8 @@ class Workload:
             attempt = check.model_copy(update={"timeout_s": max(remaining_s, 0.1)})
             result = self.run(attempt, name=name, part=part)
             elapsed_s = time.monotonic() - began
+            if result.timed_out:
+                result = replace(result, problem=f"no end within {check.timeout_s:.3g} s")
             if result.ok or elapsed_s + wait_s >= check.timeout_s or not self._machine.is_alive():
                 return replace(result, duration_s=elapsed_s)
             time.sleep(wait_s)
@@ -83,7 +85,7 @@ class Workload:
 def unmet(check: Check, done: Output) -> str:
     """What `done` lacks of what `check` expects; empty when all is as expected."""
     if done.timed_out:
-        return f"no end within {check.timeout_s:g} s"
+        return f"no end within {check.timeout_s:.3g} s"
     if done.status != check.status:
         if done.status < 0:
             return f"ended by signal {-done.status} (expected status {check.status})"

@@ -15,6 +15,7 @@ import tempfile
 import threading
 import time
 import urllib.parse
+from collections.abc import Callable, Iterable, Iterator
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -55,7 +56,7 @@ def connect() -> sqlite3.Connection:
     return database
 
 
-def replace(target: Path, chunks: Any) -> int:
+def replace(target: Path, chunks: Iterable[bytes]) -> int:
     """Write a file whole or not at all. Returns its size in bytes."""
     with tempfile.NamedTemporaryFile(dir=target.parent, delete=False) as file:
         for chunk in chunks:
@@ -95,27 +96,31 @@ class Handler(BaseHTTPRequestHandler):
             match = re.fullmatch(pattern, url.path)
             if match and method == self.command:
                 self.query = dict(urllib.parse.parse_qsl(url.query))
-                try:
-                    self.answer(HTTPStatus.OK, function(self, *map(int, match.groups())))
-                except LookupError as error:
-                    self.answer(HTTPStatus.NOT_FOUND, {"error": str(error)})
-                except (OSError, sqlite3.Error, subprocess.SubprocessError) as error:
-                    print(f"{self.command} {self.path}: {error}", file=sys.stderr, flush=True)
-                    self.close_connection = True
-                    self.answer(HTTPStatus.INTERNAL_SERVER_ERROR, {"error": str(error)})
+                self.call(function, *map(int, match.groups()))
                 return
         self.answer(HTTPStatus.NOT_FOUND, {"error": "no such path"})
 
     do_GET = do_POST = do_PUT = route
 
+    def call(self, function: Callable[..., Any], *numbers: int) -> None:
+        try:
+            self.answer(HTTPStatus.OK, function(self, *numbers))
+        except LookupError as error:
+            self.answer(HTTPStatus.NOT_FOUND, {"error": str(error)})
+        except (OSError, sqlite3.Error, subprocess.SubprocessError) as error:
+            print(f"{self.command} {self.path}: {error}", file=sys.stderr, flush=True)
+            self.answer(HTTPStatus.INTERNAL_SERVER_ERROR, {"error": str(error)})
+
     def answer(self, status: HTTPStatus, content: Any) -> None:
         body = content if isinstance(content, bytes) else json.dumps(content).encode()
         self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
+        if status is not HTTPStatus.OK:
+            self.send_header("Connection", "close")  # the request's body may not have been read
         self.end_headers()
         self.wfile.write(body)
 
-    def body(self) -> Any:
+    def body(self) -> Iterator[bytes]:
         left = min(int(self.headers.get("Content-Length", 0)), MAXIMUM_BYTES)
         while left > 0 and (chunk := self.rfile.read(min(left, CHUNK_BYTES))):
             left -= len(chunk)

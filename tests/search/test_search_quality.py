@@ -8,9 +8,9 @@ from statistics import mean
 
 import pytest
 
+from bench.synthetic import HINT_RIGHT, HINT_WRONG, Service, make_problem, traced
 from harness.search.result import Settings, Stop
 from harness.search.search import search
-from harness.search.synthetic import HINT_RIGHT, HINT_WRONG, Service, make_problem, traced
 
 RUNS = 40
 REAL_SERVICE_TRIALS = 40 - 3 - 3
@@ -68,7 +68,7 @@ def test_a_flaky_service_is_mostly_found_right():
 
 def test_the_order_of_sets_in_memory_does_not_matter():
     code = (
-        "from random import Random; from harness.search.synthetic import *; from harness.search.search import search\n"
+        "from random import Random; from bench.synthetic import *; from harness.search.search import search\n"
         "r = Random(1); p = traced(make_problem(60, 6, pairs=2, rng=r), r); s = Service(p, r, 0.7, 0.05)\n"
         "print([sorted(d.accepted | d.added) for d in search(p.options, s).decisions])"
     )

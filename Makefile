@@ -1,0 +1,60 @@
+# Two commands do all the set-up: `make demo` and `make test`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DEBIAN_PACKAGES := systemd-container iproute2 util-linux mount python3 python3-venv
+DEMO_PACKAGES := redis-server
+TEST_PACKAGES := redis-server nginx-light curl
+
+.DELETE_ON_ERROR:
+.PHONY: setup demo test test-quick lint bench clean help
+
+help:
+	@echo "make setup       Debian packages and a virtual environment with the command $(BIN)/harness"
+	@echo "make demo        tunes Debian's redis-server from its stripped unit to a hardened drop-in"
+	@echo "make test        linters, types, and all tests, with real boots (root)"
+	@echo "make test-quick  the tests that need no root"
+	@echo "make bench       trial overhead, search quality, 200 boots"
+
+setup: $(BIN)/.dev
+
+# policy-rc.d: what is installed to be tuned must not start on this machine.
+define install
+	@missing=""; for p in $(1); do dpkg-query -W -f='$${db:Status-Status}\n' $$p 2>/dev/null | grep -qx installed || missing="$$missing $$p"; done; \
+	if [ -n "$$missing" ]; then tools/apt-install $$missing; fi
+endef
+
+$(BIN)/.base: pyproject.toml constraints.txt
+	$(call install,$(DEBIAN_PACKAGES))
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	@touch $@
+
+$(BIN)/.dev: $(BIN)/.base
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: $(BIN)/.base
+	$(call install,$(DEMO_PACKAGES))
+	$(BIN)/harness tune scenarios/redis.toml
+
+lint: $(BIN)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: lint
+	$(call install,$(TEST_PACKAGES))
+	$(BIN)/pytest
+
+test-quick: lint
+	$(BIN)/pytest -m "not boots"
+
+bench: $(BIN)/.dev
+	$(call install,$(TEST_PACKAGES))
+	$(BIN)/python -m bench.search
+	$(BIN)/python -m bench.trial
+	$(BIN)/python -m bench.boots
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
