@@ -9,7 +9,7 @@ from rich.markup import escape
 
 from harness import init as init_module
 from harness import session
-from harness.errors import ExitStatus, HarnessError
+from harness.errors import ExitStatus, HarnessError, UsageError
 from harness.machine import doctor as doctor_module
 from harness.report import trial as trial_report
 from harness.report.progress import Reporter
@@ -74,8 +74,13 @@ def try_(
 
     Example: harness try scenarios/redis.toml --with hardening.conf
     """
-    verdict_passed = trial_report.try_once(load(scenario), drop_in, console())
-    if not verdict_passed:
+    try:
+        text = drop_in.read_text(encoding="utf-8") if drop_in is not None else ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"cannot read the drop-in {drop_in}: {error}", hint="name a systemd drop-in file") from error
+    observation, verdict = session.try_once(load(scenario), text)
+    trial_report.show(observation, verdict, console())
+    if not verdict.passed:
         raise typer.Exit(ExitStatus.BASELINE)
 
 

@@ -7,6 +7,7 @@ One TOML file per service, checked here and nowhere else; `docs/scenario.md` is 
 import difflib
 import grp
 import hashlib
+import ipaddress
 import json
 import pwd
 import re
@@ -22,6 +23,7 @@ from harness.errors import ScenarioError
 FORMAT = 1
 INSIDE = "/harness-scenario"
 MAXIMUM_FILE_BYTES = 64 * 1024 * 1024
+RESERVED_NAMES = frozenset({"start", "ready", "stop"})
 GRANTABLE_CAPABILITIES = Literal[
     "CAP_SYS_TIME", "CAP_SYS_MODULE", "CAP_SYS_RAWIO", "CAP_SYS_BOOT", "CAP_SYSLOG",
     "CAP_MAC_ADMIN", "CAP_MAC_OVERRIDE", "CAP_SYS_PACCT", "CAP_WAKE_ALARM", "CAP_BLOCK_SUSPEND",
@@ -98,6 +100,9 @@ class LifeCycle(Check):
             raise ValueError("`signal` goes with do = 'signal', and only with it")
         if (self.do == "run") != bool(self.run):
             raise ValueError("`run` goes with do = 'run', and only with it")
+        idle = sorted(self.model_fields_set - {"name", "do", "signal", "run", "timeout_s"})
+        if self.do != "run" and idle:
+            raise ValueError(f"{', '.join(idle)}: only with do = 'run'; a {self.do} has no output or status of its own")
         return self
 
 
@@ -105,14 +110,18 @@ class InstalledFile(_Model):
     """A file from beside the scenario that is put into the machine before it boots."""
 
     source: str = Field(min_length=1, description="Path relative to the scenario file")
-    target: AbsolutePath = Field(description="Absolute path inside the machine, not below /run, /proc, /sys or /dev")
+    target: AbsolutePath = Field(
+        description="Absolute path inside the machine, not below /run, /proc, /sys, /dev or /tmp"
+    )
     mode: str = Field("0644", pattern=r"^0?[0-7]{3,4}$", description="Permissions in octal")
     owner: str = Field("root:root", pattern=r"^[^:]+:[^:]+$", description="user:group, by name or number")
 
     @field_validator("target")
     @classmethod
     def _lasting(cls, value: str) -> str:
-        if re.match(r"^/(run|proc|sys|dev|var/run)(/|$)", value):
+        if ".." in value.split("/") or value.endswith("/"):
+            raise ValueError("must be the path of a file, without `..`")
+        if re.match(r"^/+(run|proc|sys|dev|tmp|var/run|var/lock)(/|$)", value):
             raise ValueError("this directory is made new at boot; install elsewhere, or make it in a step")
         return value
 
@@ -125,6 +134,15 @@ class Companion(_Model):
     name: str | None = Field(None, pattern=r"^[a-z0-9-]+$", description="For `run`: its name")
     addresses: tuple[str, ...] = Field((), description="Addresses it has in the machine's network, like 10.1.2.3/24")
     ready: Ready | None = Field(None, description="How to know that it is ready")
+
+    @field_validator("addresses")
+    @classmethod
+    def _interfaces(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for item in value:
+            if "/" not in item:
+                raise ValueError(f"{item!r} needs a prefix length, like 10.1.2.3/24")
+            ipaddress.ip_interface(item)
+        return value
 
     @model_validator(mode="after")
     def _one_of(self) -> Self:
@@ -178,8 +196,6 @@ class Scenario(_Model):
     @field_validator("networks")
     @classmethod
     def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        import ipaddress
-
         for item in value:
             ipaddress.ip_network(item, strict=False)
         return value
@@ -201,6 +217,17 @@ class Scenario(_Model):
         double = sorted({name for name in names if names.count(name) > 1})
         if double:
             raise ValueError(f"step names must be unique; used more than once: {', '.join(double)}")
+        taken = sorted(RESERVED_NAMES.intersection(names))
+        if taken:
+            raise ValueError(f"no step may be called {' or '.join(taken)}: trials measure these by themselves")
+        return self
+
+    @model_validator(mode="after")
+    def _unique_targets(self) -> Self:
+        targets = [item.target for item in self.files]
+        double = sorted({target for target in targets if targets.count(target) > 1})
+        if double:
+            raise ValueError(f"files: more than one is put at {', '.join(double)}")
         return self
 
     @property
@@ -250,13 +277,15 @@ def _number(name: str, database: Path, lookup: Any) -> int:
         return int(name)
     for line in database.read_text(errors="replace").splitlines() if database.exists() else []:
         fields = line.split(":")
-        if fields[0] == name:
+        if fields[0] == name and len(fields) > 2:
             return int(fields[2])
     try:
+        if database.parent != Path("/etc"):
+            raise KeyError(name)  # this machine's users are not those of another root tree
         entry = lookup(name)
     except KeyError:
         raise ScenarioError(
-            f"no user or group {name!r} in {database}", hint="use a number, or one that exists there"
+            f"files: no user or group {name!r} in {database}", hint="use a number, or one that exists there"
         ) from None
     return int(entry[2])
 
@@ -278,17 +307,13 @@ def load(path: Path) -> Scenario:
         raise ScenarioError(f"{path}: {error}", hint="the file must be TOML in UTF-8") from error
     mistakes: list[str] = []
     scenario = None
+    if "path" in raw:
+        mistakes.append(_unknown(("path",)))  # a field of the model, and not a key of the file
     try:
         scenario = Scenario.model_validate({**raw, "path": path})
     except ValidationError as error:
-        mistakes = [_mistake(item) for item in error.errors()]
-    files = scenario.files if scenario else ()
-    for number, file in enumerate(files):
-        source = path.parent / file.source
-        if not source.is_file():
-            mistakes.append(f"files.{number}.source: there is no file {source}")
-        elif source.stat().st_size > MAXIMUM_FILE_BYTES:
-            mistakes.append(f"files.{number}.source: larger than 64 MiB; make it part of the root tree instead")
+        mistakes += [_mistake(item) for item in error.errors()]
+    mistakes += _missing_sources(raw, path.parent)
     if mistakes or scenario is None:
         listing = "\n".join(f"  {item}" for item in mistakes)
         raise ScenarioError(
@@ -298,19 +323,39 @@ def load(path: Path) -> Scenario:
     return scenario
 
 
+def _missing_sources(raw: dict[str, Any], folder: Path) -> list[str]:
+    """Mistakes in `files.N.source`, found beside others: so `raw` may have any shape."""
+    mistakes = []
+    files = raw.get("files")
+    for number, item in enumerate(files if isinstance(files, list) else ()):
+        name = item.get("source") if isinstance(item, dict) else None
+        if not isinstance(name, str) or not name:
+            continue
+        source = folder / name
+        if not source.is_file():
+            mistakes.append(f"files.{number}.source: there is no file {source}")
+        elif source.stat().st_size > MAXIMUM_FILE_BYTES:
+            mistakes.append(f"files.{number}.source: larger than 64 MiB; make it part of the root tree instead")
+    return mistakes
+
+
 def _mistake(error: Any) -> str:
     key = ".".join(str(part) for part in error["loc"]) or "(file)"
     message = error["msg"].removeprefix("Value error, ")
     if error["type"] == "extra_forbidden":
-        allowed = _keys_at(error["loc"])
-        near = difflib.get_close_matches(str(error["loc"][-1]), allowed, n=1)
-        meant = f"; did you mean {near[0]}?" if near else ""
-        return f"{key}: unknown key{meant} (allowed: {', '.join(allowed)})"
+        return _unknown(error["loc"])
     if error["type"] == "missing":
         return f"{key}: is required"
     got = repr(error.get("input"))
     shown = got if len(got) <= 60 else got[:57] + "..."
     return f"{key}: {message} (got {shown})"
+
+
+def _unknown(location: tuple[str | int, ...]) -> str:
+    allowed = _keys_at(location)
+    near = difflib.get_close_matches(str(location[-1]), allowed, n=1)
+    meant = f"; did you mean {near[0]}?" if near else ""
+    return f"{'.'.join(map(str, location))}: unknown key{meant} (allowed: {', '.join(allowed)})"
 
 
 _TABLES: dict[str, type[_Model]] = {

@@ -15,17 +15,22 @@ from typing import Any
 import harness
 from harness.attempts import Attempts
 from harness.errors import BudgetError, UsageError
-from harness.inspection import Inspection, inspect
+from harness.inspection import Inspection
+from harness.judge.rules import judge
+from harness.judge.verdict import Verdict
 from harness.machine import doctor
 from harness.machine.boot import remove_leftovers
+from harness.machine.inspect import inspect
 from harness.observation import Observation
 from harness.results.recommendation import Answer
 from harness.results.store import Store, write_whole
 from harness.scenario import Scenario
 from harness.search.result import Progress, Stop
 from harness.trial.pool import Pool
-from harness.trial.run import DROP_IN
+from harness.trial.run import Trial, run_trial
 from harness.tune import Limits, Walk
+from harness.unit import catalogue
+from harness.unit.dropin import FILE_NAME
 
 STOPPED = "stopped by Ctrl-C"
 
@@ -181,6 +186,13 @@ def _interruptible(pool: Pool, listener: Listener) -> Iterator[Callable[[], bool
             signal.signal(number, handler)
 
 
+def try_once(scenario: Scenario, drop_in: str) -> tuple[Observation, Verdict]:
+    """Run one trial of a scenario under a drop-in ("": the unit as shipped) and judge it without a baseline."""
+    check_ready(scenario)
+    observation = run_trial(Trial(scenario, "0001", "by-hand", drop_in, scenario.seed))
+    return observation, judge(scenario, observation, catalogue=catalogue.load())
+
+
 def think_again(folder: Path) -> tuple[Answer, Store]:
     """Walk over a stored run once more, without a machine, and write what is derived from it anew.
 
@@ -202,6 +214,6 @@ def think_again(folder: Path) -> tuple[Answer, Store]:
 def write_derived(store: Store, answer: Answer) -> None:
     """Write what can be made again: the drop-in, the full unit and `recommendation.json`."""
     unit = answer.scenario.unit
-    write_whole(store.derived / f"{unit}.d" / DROP_IN, answer.drop_in())
+    write_whole(store.derived / f"{unit}.d" / FILE_NAME, answer.drop_in())
     write_whole(store.derived / unit, answer.full_unit())
     write_whole(store.derived / "recommendation.json", json.dumps(answer.to_json(), indent=2) + "\n")

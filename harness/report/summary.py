@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.results.recommendation import Answer, one_line, refusal_text
-from harness.trial.run import DROP_IN
+from harness.unit.dropin import FILE_NAME
 
 MOST_REFUSALS = 30
 
@@ -63,7 +63,7 @@ def _refusals(answer: Answer) -> Table:
 
 
 def _paths(answer: Answer, folder: Path) -> Text:
-    drop_in = folder / "derived" / f"{answer.scenario.unit}.d" / DROP_IN
+    drop_in = folder / "derived" / f"{answer.scenario.unit}.d" / FILE_NAME
     return Text.assemble(
         ("drop-in  ", "dim"),
         str(drop_in),

@@ -1,39 +1,21 @@
 """One trial shown in full: what every step did, what was logged, and the verdict."""
 
-import tempfile
-from pathlib import Path
-
 from rich.console import Console
 from rich.markup import escape
 
-from harness.errors import UsageError
-from harness.judge.rules import judge
+from harness.judge.verdict import Verdict
 from harness.observation import Observation
-from harness.scenario import Scenario
-from harness.session import check_ready
-from harness.trial.run import Trial, run_trial
-from harness.unit import catalogue
 
 SHOWN_LINES = 20
 
 
-def try_once(scenario: Scenario, drop_in: Path | None, out: Console) -> bool:
-    """Run one trial of a scenario under a drop-in file (none: as shipped) and print it; whether it passed."""
-    check_ready(scenario)
-    try:
-        text = drop_in.read_text(encoding="utf-8") if drop_in is not None else ""
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"cannot read the drop-in {drop_in}: {error}", hint="name a systemd drop-in file") from error
-    with tempfile.TemporaryDirectory(prefix="harness-try-") as folder:
-        trial = Trial(scenario, "0001", "by-hand", text, scenario.seed, folder=Path(folder))
-        observation = run_trial(trial)
-    verdict = judge(scenario, observation, catalogue=catalogue.load())
+def show(observation: Observation, verdict: Verdict, out: Console) -> None:
+    """Print what a trial did, and its verdict."""
     _print(observation, out)
     style = "green" if verdict.passed else "bold red"
     out.print(f"[{style}]{verdict.outcome.value}[/]  {escape(verdict.reason)}", soft_wrap=True)
     if verdict.suspects:
         out.print("suspects: " + ", ".join(verdict.suspects), soft_wrap=True)
-    return verdict.passed
 
 
 def _print(observation: Observation, out: Console) -> None:

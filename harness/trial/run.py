@@ -19,9 +19,9 @@ from harness.machine.service import Service, journal_lines
 from harness.observation import Counters, JournalLine, Observation, Process, Stage, StepResult
 from harness.scenario import Check, Companion, LifeCycle, Scenario
 from harness.trial.workload import Workload, environment
+from harness.unit.dropin import FILE_NAME as DROP_IN
 from harness.unit.exposure import overall
 
-DROP_IN = "50-harness.conf"
 KEPT_LINES = 400
 LOG_BYTES = 256 * 1024
 AnyCheck = TypeVar("AnyCheck", bound=Check)

@@ -12,6 +12,7 @@ from harness.unit.tightening import Tightening
 from harness.unit.unitfile import UnitFile, parse, written
 
 _Lines = list[tuple[str, str]]
+FILE_NAME = "50-harness.conf"
 # The rungs of ProtectSystem= under which /var or /etc is read-only and a service may need exceptions.
 _READ_ONLY_RUNGS = {"full", "strict"}
 

@@ -1,0 +1,60 @@
+"""Looking at a unit once in a machine, before any trial."""
+
+import os
+import re
+from pathlib import Path
+
+from harness.errors import UnitError
+from harness.inspection import Inspection
+from harness.machine import quiet
+from harness.machine.boot import Machine, MachineSpec
+from harness.machine.doctor import cgroup_layout
+from harness.machine.service import Service
+from harness.scenario import Scenario
+
+
+def inspect(scenario: Scenario) -> Inspection:
+    """Boot one machine with the scenario's files and look.
+
+    Raises UnitError when the unit is unknown, masked, or no service that can be started; MachineError when no machine
+    can be had.
+    """
+    spec = MachineSpec(
+        root=Path(scenario.root),
+        files=scenario.machine_files(),
+        keep_units=frozenset({scenario.unit}) if quiet.is_masked(scenario.unit) else frozenset(),
+        capabilities=frozenset(scenario.capabilities),
+    )
+    with Machine(spec) as machine:
+        service = Service(machine, scenario.unit)
+        load_state = service.show(["LoadState"]).get("LoadState", "")
+        if load_state != "loaded":
+            raise UnitError(
+                f"the unit {scenario.unit} is {load_state or 'unknown'} in {scenario.root}",
+                hint="check its name (`systemctl list-unit-files`), install its package, or bring it with [[files]]",
+            )
+        banner = machine.run(["systemctl", "--version"]).text.splitlines()[0]
+        return Inspection(
+            unit_text=service.text(),
+            systemd_version=version_number(banner),
+            systemd=banner,
+            kernel=os.uname().release,
+            cgroups=cgroup_layout(),
+            written=tuple(machine.overlay.changed()),
+            packages=_versions(machine, scenario.packages),
+        )
+
+
+def version_number(banner: str) -> int:
+    """252 of `systemd 252 (252.39-1~deb12u1)`. Raises UnitError when there is none."""
+    found = re.search(r"systemd (\d+)", banner)
+    if found is None:
+        raise UnitError(f"cannot read the version of systemd from {banner!r}", hint="run `systemctl --version` by hand")
+    return int(found[1])
+
+
+def _versions(machine: Machine, packages: tuple[str, ...]) -> dict[str, str]:
+    if not packages:
+        return {}
+    done = machine.run(["dpkg-query", "-W", "-f=${Package} ${Version}\\n", *packages])
+    return dict(line.split(" ", 1) for line in done.text.splitlines() if " " in line)
