@@ -40,10 +40,12 @@ class Log:
         self._file = LOG.open("a", buffering=1, encoding="utf-8")
 
     def write(self, line: str) -> None:
+        """Add one line with the time."""
         with self._lock:
             self._file.write(f"{time.strftime('%Y-%m-%dT%H:%M:%S%z')} {line}\n")
 
     def reopen(self) -> None:
+        """Go on in the file that now has the log's name."""
         new = LOG.open("a", buffering=1, encoding="utf-8")
         with self._lock:
             self._file, old = new, self._file
@@ -51,6 +53,7 @@ class Log:
 
 
 def connect() -> sqlite3.Connection:
+    """A connection to the database, for one thread."""
     database = sqlite3.connect(DATABASE, timeout=5.0)
     database.execute("PRAGMA journal_mode=WAL")
     return database
@@ -79,18 +82,21 @@ class Handler(BaseHTTPRequestHandler):
     log: Log
 
     def setup(self) -> None:
+        """Open the database."""
         super().setup()
         self.database = connect()
 
     def finish(self) -> None:
+        """Close the database."""
         self.database.close()
         super().finish()
 
     def log_message(self, format: str, *values: Any) -> None:
+        """Requests go to the log file, and not to stderr."""
         self.log.write(format % values)
 
     def route(self) -> None:
-        """Find the path's function and answer with what it returns: JSON, or bytes as they are."""
+        """Find the path's function and call it."""
         url = urllib.parse.urlsplit(self.path)
         for method, pattern, function in ROUTES:
             match = re.fullmatch(pattern, url.path)
@@ -103,6 +109,7 @@ class Handler(BaseHTTPRequestHandler):
     do_GET = do_POST = do_PUT = route
 
     def call(self, function: Callable[..., Any], *numbers: int) -> None:
+        """Answer with what a function returns, or with why it could not."""
         try:
             self.answer(HTTPStatus.OK, function(self, *numbers))
         except LookupError as error:
@@ -112,6 +119,7 @@ class Handler(BaseHTTPRequestHandler):
             self.answer(HTTPStatus.INTERNAL_SERVER_ERROR, {"error": str(error)})
 
     def answer(self, status: HTTPStatus, content: Any) -> None:
+        """Send bytes as they are, anything else as JSON."""
         body = content if isinstance(content, bytes) else json.dumps(content).encode()
         self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
@@ -121,45 +129,54 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def body(self) -> Iterator[bytes]:
+        """The request's body in chunks."""
         left = min(int(self.headers.get("Content-Length", 0)), MAXIMUM_BYTES)
         while left > 0 and (chunk := self.rfile.read(min(left, CHUNK_BYTES))):
             left -= len(chunk)
             yield chunk
 
     def health(self) -> Any:
+        """How many notes there are, asked of the database."""
         return {"notes": self.database.execute("SELECT count(*) FROM notes").fetchone()[0]}
 
     def create(self) -> Any:
+        """Store the body as a note."""
         text = b"".join(self.body()).decode(errors="replace")
         with self.database:
             cursor = self.database.execute("INSERT INTO notes (written, text) VALUES (?, ?)", (time.time(), text))
         return {"id": cursor.lastrowid}
 
     def search(self) -> Any:
+        """Numbers of the notes that contain the word `q`."""
         found = self.database.execute(
             "SELECT id FROM notes WHERE text LIKE ? ORDER BY id", (f"%{self.query.get('q', '')}%",)
         )
         return [row[0] for row in found]
 
     def read(self, number: int) -> Any:
+        """One note. Raises LookupError when there is none."""
         row = self.database.execute("SELECT text FROM notes WHERE id = ?", (number,)).fetchone()
         if row is None:
             raise LookupError(f"no note {number}")
         return {"id": number, "text": row[0]}
 
     def attach(self, number: int) -> Any:
+        """Store the body as the note's attachment."""
         self.read(number)
         ATTACHMENTS.mkdir(exist_ok=True)
         return {"bytes": replace(ATTACHMENTS / str(number), self.body())}
 
     def attachment(self, number: int) -> bytes:
+        """The attachment as it was stored."""
         return self._attachment(number).read_bytes()
 
     def preview(self, number: int) -> bytes:
+        """The attachment's first lines of text, by a child process."""
         argv = ["/bin/sh", "-c", PREVIEW, "preview", str(self._attachment(number))]
         return subprocess.run(argv, check=True, stdout=subprocess.PIPE, timeout=5.0).stdout
 
     def export(self) -> Any:
+        """Write all notes to a file, one JSON array a line."""
         rows = self.database.execute("SELECT id, written, text FROM notes ORDER BY id")
         return {"bytes": replace(STATE / "export.jsonl", (json.dumps(row).encode() + b"\n" for row in rows))}
 
@@ -183,6 +200,7 @@ ROUTES = (
 
 
 def main() -> None:
+    """Serve until SIGTERM."""
     Handler.log = log = Log()
     database = connect()
     database.execute(SCHEMA)

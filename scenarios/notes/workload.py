@@ -31,6 +31,7 @@ def ask(method: str, path: str, body: bytes | None = None, *, status: int = 200)
 def answer(
     connection: http.client.HTTPConnection, method: str, path: str, body: bytes | None = None, *, status: int = 200
 ) -> bytes:
+    """One request on an open connection. Exits unless the answer has `status`."""
     connection.request(method, path, body)
     response = connection.getresponse()
     content = response.read()
@@ -39,6 +40,7 @@ def answer(
 
 
 def expect(what: str, got: object, wanted: object, *, detail: str = "") -> None:
+    """Exits with a message unless `got` is `wanted`."""
     if got != wanted:
         sys.exit(f"{what}: {got!r}, expected {wanted!r} {detail}")
 
@@ -57,10 +59,12 @@ def first() -> int:
 
 
 def ready() -> None:
+    """The service answers, and its answer comes from the database."""
     json.loads(ask("GET", "/health"))["notes"]
 
 
 def write_and_read() -> None:
+    """A note is stored, read back and counted; letters beyond ASCII too."""
     before = json.loads(ask("GET", "/health"))["notes"]
     text = f"a note with {WORD} and naïve ☃ letters"
     number = json.loads(ask("POST", "/notes", text.encode()))["id"]
@@ -69,17 +73,20 @@ def write_and_read() -> None:
 
 
 def search() -> None:
+    """The search finds the one note and not the other."""
     other = json.loads(ask("POST", "/notes", b"nothing of interest"))["id"]
     expect("the note found is the other one", first() == other, False)
     expect("search without result", json.loads(ask("GET", "/notes?q=nowhere-at-all")), [])
 
 
 def missing() -> None:
+    """What is not there is answered with 404."""
     ask("GET", "/notes/999999", status=404)
     ask("GET", "/no/such/path", status=404)
 
 
 def attach() -> None:
+    """Megabytes are stored on disk and come back unchanged."""
     content = attachment()
     number = first()
     expect("bytes stored", json.loads(ask("PUT", f"/notes/{number}/attachment", content))["bytes"], len(content))
@@ -89,11 +96,13 @@ def attach() -> None:
 
 
 def preview() -> None:
+    """The child process works."""
     lines = ask("GET", f"/notes/{first()}/preview").decode().splitlines()
     expect("preview", lines[:2], [f"first line of {WORD}", "second line"])
 
 
 def export() -> None:
+    """The file has every note."""
     size = json.loads(ask("POST", "/export"))["bytes"]
     content = (STATE / "export.jsonl").read_bytes()
     expect("size of the export", len(content), size)
@@ -101,6 +110,7 @@ def export() -> None:
 
 
 def load() -> None:
+    """Many notes are written and read on one connection."""
     connection = http.client.HTTPConnection("127.0.0.1", 8750, timeout=5.0)
     for number in range(LOAD_ROUNDS):
         stored = json.loads(answer(connection, "POST", "/notes", b"load %d" % number))["id"]
@@ -108,6 +118,7 @@ def load() -> None:
 
 
 def rotate() -> None:
+    """Moves the log away, as logrotate does."""
     (LOGS / "notes.log").rename(LOGS / "notes.log.1")
 
 
@@ -124,6 +135,7 @@ def rotated() -> None:
 
 
 def survived() -> None:
+    """Note and attachment are still there after the restart."""
     expect("text", WORD in json.loads(ask("GET", f"/notes/{first()}"))["text"], True)
     expect("attachment is unchanged", ask("GET", f"/notes/{first()}/attachment") == attachment(), True)
 
