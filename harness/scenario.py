@@ -312,7 +312,8 @@ def load(path: Path) -> Scenario:
     try:
         scenario = Scenario.model_validate({**raw, "path": path})
     except ValidationError as error:
-        mistakes += [_mistake(item) for item in error.errors()]
+        # A list whose items have mistakes is also said to be too short: that is no mistake of its own.
+        mistakes += [_mistake(item) for item in error.errors() if item["type"] != "too_short" or not item["input"]]
     mistakes += _missing_sources(raw, path.parent)
     if mistakes or scenario is None:
         listing = "\n".join(f"  {item}" for item in mistakes)
@@ -346,6 +347,8 @@ def _mistake(error: Any) -> str:
         return _unknown(error["loc"])
     if error["type"] == "missing":
         return f"{key}: is required"
+    if error["type"] == "string_pattern_mismatch":
+        message = _description_at(error["loc"]) or message
     got = repr(error.get("input"))
     shown = got if len(got) <= 60 else got[:57] + "..."
     return f"{key}: {message} (got {shown})"
@@ -368,11 +371,21 @@ _TABLES: dict[str, type[_Model]] = {
 }
 
 
-def _keys_at(location: tuple[str | int, ...]) -> list[str]:
+def _model_at(location: tuple[str | int, ...]) -> type[BaseModel]:
     model: type[BaseModel] = Scenario
     for part in location[:-1]:
         model = _TABLES.get(str(part), model)
-    return sorted(name for name in model.model_fields if name != "path")
+    return model
+
+
+def _keys_at(location: tuple[str | int, ...]) -> list[str]:
+    return sorted(name for name in _model_at(location).model_fields if name != "path")
+
+
+def _description_at(location: tuple[str | int, ...]) -> str:
+    """What a key is for, which says more than the pattern that its value does not match."""
+    field = _model_at(location).model_fields.get(str(location[-1]))
+    return f"does not fit: {field.description}" if field and field.description else ""
 
 
 def schema_json() -> str:

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 import harness
 from harness.attempts import Attempts
 from harness.errors import BudgetError, UsageError
@@ -114,7 +116,7 @@ def _open(scenario: Scenario, options: Options, listener: Listener) -> Store:
             return store
     facts = {
         "identity": identity,
-        "scenario_data": json.loads(scenario.model_dump_json()),
+        "scenario_data": json.loads(scenario.model_dump_json(exclude_unset=True)),
         "scenario_path": str(scenario.path),
         "workers": options.machines,
         "seed": scenario.seed,
@@ -202,7 +204,13 @@ def think_again(folder: Path) -> tuple[Answer, Store]:
     if "inspection" not in store.facts:
         raise UsageError(f"{folder} holds no trials yet", hint="run `harness tune` first")
     data: dict[str, Any] = {**store.facts["scenario_data"], "path": Path(store.facts["scenario_path"])}
-    scenario = Scenario.model_validate(data)
+    try:
+        scenario = Scenario.model_validate(data)
+    except ValidationError as error:
+        raise UsageError(
+            f"{folder} was made with a scenario that this version does not read: {error}",
+            hint="use the version of harness that made it",
+        ) from error
     inspection = Inspection.from_facts(store.facts["inspection"])
     attempts = Attempts(store, scenario, None)
     walk = Walk(scenario, inspection, attempts, int(store.facts["workers"]))

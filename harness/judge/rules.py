@@ -10,6 +10,7 @@ from harness.scenario import Scenario
 from harness.unit.catalogue import Catalogue
 
 KEPT_EVIDENCE = 6
+TOLD_CHARACTERS = 160
 # Below this a ratio of durations says more of the machine's noise than of the service.
 NOISE_S = 0.25
 
@@ -26,10 +27,11 @@ def judge(
     problem = _problem(observation) or _damage(scenario, observation, baseline)
     if not problem:
         return Verdict(Outcome.PASS, reason="passed", trial_id=observation.trial_id)
+    told = _telling(scenario, observation, baseline)
     lines = [line if len(line) <= 300 else line[:297] + "..." for line in evidence(observation)]
     return Verdict(
         Outcome.FAIL,
-        reason=problem,
+        reason=f"{problem} ({told})" if told and told not in problem else problem,
         detail="\n".join(lines[:KEPT_EVIDENCE]),
         suspects=suspects(observation, catalogue),
         trial_id=observation.trial_id,
@@ -59,6 +61,19 @@ def _why_not_started(observation: Observation) -> str:
         if line.from_manager and ("Failed at step" in line.message or "Main process exited" in line.message):
             return line.message
     return observation.start_problem
+
+
+def _telling(scenario: Scenario, observation: Observation, baseline: Baseline | None) -> str:
+    """The line that says most about why: the kernel's, else a new complaint of the service, else the step's."""
+    lines = list(observation.kernel[:1])
+    known = baseline.templates if baseline is not None else frozenset()
+    fresh = news(observation.journal, known=known, ignore=scenario.ignore_log)
+    lines += [line.message for line in fresh if not line.from_manager]
+    for step in observation.steps:
+        if not step.ok:
+            lines += [line for line in step.stderr.splitlines() if line.strip()][-1:]
+    text = next((line.strip() for line in lines if line.strip()), "")
+    return text if len(text) <= TOLD_CHARACTERS else text[: TOLD_CHARACTERS - 1] + "…"
 
 
 def _place(part: str) -> str:

@@ -26,6 +26,7 @@ from harness.machine.overlay import Overlay
 
 BOOT_TIMEOUT_S = 60.0
 SCRATCH = Path("/var/tmp")
+LEAST_FREE_BYTES = 16 * 2**20
 # What would reach past the machine: the host's clock, modules, raw I/O, boot, kernel log, LSM policy and accounting.
 WITHHELD = (
     "CAP_SYS_TIME",
@@ -39,6 +40,7 @@ WITHHELD = (
     "CAP_WAKE_ALARM",
     "CAP_BLOCK_SUSPEND",
 )
+NAME = re.compile(r"harness-(\d+)-(\d+)-\d+.*")  # process id and start time of the owner, and a number
 _sequence = itertools.count()
 
 
@@ -67,7 +69,7 @@ def _new_name() -> str:
 
 
 def _owner_lives(name: str) -> bool:
-    match = re.fullmatch(r"harness-(\d+)-(\d+)-\d+.*", name)
+    match = NAME.fullmatch(name)
     if match is None:
         return True  # not one of ours
     try:
@@ -76,13 +78,23 @@ def _owner_lives(name: str) -> bool:
         return False
 
 
+def _machine_cgroups(tree: Path) -> list[Path]:
+    """Cgroups in `tree` named as machines are; those of other harnesses come and go while this looks."""
+    found = []
+    for directory, names, _ in os.walk(tree):
+        ours = [name for name in names if NAME.fullmatch(name)]
+        found += [Path(directory, name) for name in ours]
+        names[:] = [name for name in names if name not in ours]
+    return found
+
+
 def remove_leftovers() -> list[str]:
     """Remove cgroups and upper layers of harness processes that no longer live. Returns what was removed."""
     removed = []
     deadline = time.monotonic() + 10.0
     for tree in hierarchies():
-        for path in sorted(tree.mountpoint.rglob("harness-*-*-*")):
-            if not _owner_lives(path.name) and path.is_dir() and remove_tree(path, deadline):
+        for path in _machine_cgroups(tree.mountpoint):
+            if not _owner_lives(path.name) and remove_tree(path, deadline):
                 removed.append(str(path))
     for path in sorted(SCRATCH.glob("harness-*-*-*")):
         if not _owner_lives(path.name):
@@ -112,6 +124,13 @@ class Machine:
             self._prepare()
             self.durations_s["prepare"] = time.monotonic() - began
             self._boot()
+            self.durations_s["boot"] = time.monotonic() - began - self.durations_s["prepare"]
+        except OSError as error:
+            self.close()
+            raise MachineError(
+                f"the machine could not be made in {SCRATCH}: {error}",
+                hint=f"check free space and permissions of {SCRATCH}, and run again: it resumes",
+            ) from error
         except BaseException:
             self.close()
             raise
@@ -125,7 +144,18 @@ class Machine:
         self.close()
         self.durations_s["machine_down"] = time.monotonic() - began
 
+    def check_space(self) -> None:
+        """Raise MachineError when the disk is full: what a service does then says nothing of its candidate."""
+        space = os.statvfs(SCRATCH)
+        free_bytes = space.f_bavail * space.f_frsize
+        if free_bytes < LEAST_FREE_BYTES:
+            raise MachineError(
+                f"no space left for machines: {free_bytes // 2**20} MiB are free in {SCRATCH}",
+                hint=f"make room in {SCRATCH}, where machines keep what services write, and run again: it resumes",
+            )
+
     def _prepare(self) -> None:
+        self.check_space()
         self._cgroups.create()
         self._scratch.chmod(0o700)
         self.overlay = Overlay(self.spec.root, self._scratch)

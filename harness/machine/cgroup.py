@@ -163,11 +163,14 @@ def _inherit_cpuset(path: Path) -> None:
             (path / name).write_text((path.parent / name).read_text())
 
 
-def kill_below(paths: Iterable[Path]) -> None:
-    """End every process in the cgroups `paths` and below them."""
-    for path in paths:
-        for pid in pids_below(path):
+def kill_below(paths: Iterable[Path], *, timeout_s: float = 2.0) -> None:
+    """End every process in the cgroups `paths` and below them, those too that are forked meanwhile."""
+    paths = list(paths)
+    deadline = time.monotonic() + timeout_s
+    while (pids := {pid for path in paths for pid in pids_below(path)}) and time.monotonic() < deadline:
+        for pid in pids:
             _kill(pid)
+        time.sleep(0.002)
 
 
 def _kill(pid: int) -> None:

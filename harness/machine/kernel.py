@@ -6,6 +6,7 @@ run the same program the wrong one may be named in a seccomp line, so such a lin
 the kernel prints at most 10 seccomp lines in 5 s for the whole host, so that there is no line proves nothing.
 """
 
+import ctypes
 import os
 import re
 from collections.abc import Collection
@@ -13,6 +14,7 @@ from types import TracebackType
 from typing import Self
 
 RECORD_BYTES = 8192
+SYSCALL = re.compile(r"\bsig=(\d+) arch=([0-9a-f]+) syscall=(\d+)")
 SECCOMP = re.compile(r'audit: type=1326 .*\bpid=(\d+) comm="([^"]*)"')
 
 
@@ -57,5 +59,30 @@ class KernelLog:
             refused = SECCOMP.search(text)
             ours = refused is not None and (int(refused[1]) in pids or refused[2] in comms)
             if ours or machine_name in text:
-                found.append(text)
+                found.append(_explained(text))
         return found
+
+
+def _explained(text: str) -> str:
+    """A seccomp line with what it means put before it; other lines as they are."""
+    refused, call = SECCOMP.search(text), SYSCALL.search(text)
+    if refused is None or call is None:
+        return text
+    name = syscall_name(int(call[2], 16), int(call[3]))
+    ended = f"was ended by signal {call[1]} for" if call[1] != "0" else "was logged for"
+    return f"{refused[2]} {ended} the system call {name}: {text}"
+
+
+def syscall_name(architecture: int, number: int) -> str:
+    """Name of a system call, from libseccomp, which systemd itself links (seccomp_syscall_resolve_num_arch(3)).
+
+    `architecture` is the AUDIT_ARCH_ value of the audit record; the number itself where the library is missing.
+    """
+    try:
+        resolve = ctypes.CDLL("libseccomp.so.2").seccomp_syscall_resolve_num_arch
+    except OSError:
+        return str(number)
+    resolve.restype = ctypes.c_char_p
+    resolve.argtypes = (ctypes.c_uint32, ctypes.c_int)
+    name = resolve(architecture, number)
+    return name.decode() if name else str(number)

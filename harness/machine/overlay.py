@@ -15,12 +15,15 @@ from pathlib import Path, PurePosixPath
 
 from harness.errors import MachineError
 
-# Filesystems of the kernel's own making or of the network: never a lower layer. The machine gets fresh ones.
+# Filesystems of the kernel's own making or of the network: never a lower layer. The machine gets fresh ones, or none.
 NOT_LAYERED = frozenset(
     "autofs binfmt_misc bpf cgroup cgroup2 configfs debugfs devpts devtmpfs efivarfs fusectl hugetlbfs mqueue "
     "nfs nfs4 cifs smb3 9p nsfs overlay_pseudo proc pstore ramfs rootfs rpc_pipefs securityfs squashfs sysfs "
-    "selinuxfs tracefs fuse fuse.lxcfs fuse.sshfs fuse.gvfsd-fuse".split()
+    "selinuxfs tracefs fuse fuse.lxcfs fuse.sshfs fuse.gvfsd-fuse "
+    # Names that compare by more than their bytes: overlayfs refuses these as a layer (fs/overlayfs/params.c).
+    "vfat msdos exfat ntfs ntfs3 fuseblk hfs hfsplus iso9660 udf".split()
 )
+OPAQUE = "trusted.overlay.opaque"
 FRESH = ("dev", "proc", "run", "sys", "tmp", "var/tmp")
 MAXIMUM_LINKS = 40
 
@@ -60,6 +63,7 @@ class Overlay:
                 f"{root} is not a root tree: it has no usr/",
                 hint="name a directory that holds a whole Debian system, or leave `root` out to use this machine's own",
             )
+        root = root.resolve()  # mountinfo names mounts by their real paths
         self.root = root
         self.scratch = scratch
         self._before: dict[str, tuple[int, int]] = {}
@@ -82,7 +86,7 @@ class Overlay:
             self._make_parents(path.parent)
             path.mkdir()
         path.chmod(0o1777 if directory.endswith("tmp") else 0o755)
-        os.setxattr(path, "trusted.overlay.opaque", b"y")
+        os.setxattr(path, OPAQUE, b"y")
 
     def plan(self) -> str:
         """What the launcher mounts: one line per layer, `at`, then the overlay's mount options, tab-separated."""
@@ -135,14 +139,20 @@ class Overlay:
         relative = upper_directory.relative_to(layer.upper)
         for parent in [*reversed(relative.parents), relative]:
             made = layer.upper / parent
+            hidden = made.is_char_device() or made.is_symlink()
+            if hidden:
+                made.unlink()
             if not made.exists():
                 made.mkdir()
                 _copy_metadata(layer.lower / parent, made)
+            if hidden:
+                os.setxattr(made, OPAQUE, b"y")  # what was hidden stays so
 
     def put(self, path: str, content: bytes, *, mode: int = 0o644, owner: tuple[int, int] = (0, 0)) -> None:
         """Put a file into the machine's root before boot; parents are made as needed."""
         target = self._upper_of(self.resolve(path))
         self._make_parents(target.parent)
+        target.unlink(missing_ok=True)  # a mask is a link to the host's own /dev/null: never write through it
         target.write_bytes(content)
         os.chown(target, *owner)
         target.chmod(mode)
@@ -158,6 +168,7 @@ class Overlay:
         at = self.resolve(path)
         if not (self.root / at).exists():
             return
+        self.layers = [layer for layer in self.layers if not layer.at.is_relative_to(at)]  # a mount of its own
         place = self._upper_of(at)
         self._make_parents(place.parent)
         os.mknod(place, stat.S_IFCHR, 0)  # a whiteout, as overlayfs itself makes one

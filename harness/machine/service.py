@@ -10,6 +10,7 @@ from harness.machine.cgroup import CounterReader
 from harness.observation import Counters, JournalLine, UnitState
 
 JOURNAL_KEPT_CHUNKS = 512
+MESSAGE_CHARACTERS = 4000
 JOURNAL_FIELDS = "MESSAGE,PRIORITY,_PID,_SYSTEMD_UNIT,UNIT,SYSLOG_IDENTIFIER,_TRANSPORT,INVOCATION_ID,MESSAGE_ID"
 STATE = ("ActiveState", "SubState", "Result", "ExecMainCode", "ExecMainStatus", "NRestarts", "MainPID", "ControlGroup")
 
@@ -61,7 +62,10 @@ class Service:
         done = self.machine.run(["systemctl", verb, *arguments, self.unit], timeout_s=timeout_s)
         if done.timed_out:
             return f"systemctl {verb} did not finish in {timeout_s:.3g} s"
-        return "" if done.status == 0 else f"systemctl {verb} failed: {_first_line(done.error_text)}"
+        if done.status == 0:
+            return ""
+        said = _first_line(done.error_text).removeprefix(f"Job for {self.unit} failed because ")
+        return f"systemctl {verb} failed: {said}"
 
     def pids(self) -> list[int]:
         """Processes of the unit now, as host process ids."""
@@ -88,7 +92,8 @@ class Service:
 
     def journal(self) -> list[dict[str, object]]:
         """All journal records of the machine with the fields a judgement needs, oldest first."""
-        argv = ["journalctl", "--quiet", "--no-pager", "--output=json", f"--output-fields={JOURNAL_FIELDS}"]
+        # --all: without it journalctl leaves out messages of more than 4096 bytes.
+        argv = ["journalctl", "--quiet", "--no-pager", "--all", "--output=json", f"--output-fields={JOURNAL_FIELDS}"]
         done = self.machine.run(argv, kept_chunks=JOURNAL_KEPT_CHUNKS)
         records = []
         for line in done.stdout.splitlines():
@@ -127,10 +132,15 @@ def journal_lines(records: Sequence[dict[str, object]], unit: str, pids: frozens
 
 
 def message_text(value: object) -> str:
-    """A journal message as text: journalctl gives other bytes than UTF-8 as a list of numbers, long ones as null."""
+    """A journal message as text, cut when it is long: journalctl gives other bytes than UTF-8 as a list of numbers."""
     if isinstance(value, list):
-        return bytes(item & 0xFF for item in value if isinstance(item, int)).decode("utf-8", "replace")
-    return value if isinstance(value, str) else ""
+        value = bytes(item & 0xFF for item in value if isinstance(item, int)).decode("utf-8", "replace")
+    return shortened(value) if isinstance(value, str) else ""
+
+
+def shortened(message: str) -> str:
+    """A log message of at most `MESSAGE_CHARACTERS`, its end left out."""
+    return message if len(message) <= MESSAGE_CHARACTERS else message[:MESSAGE_CHARACTERS] + "…"
 
 
 def _integer(value: object) -> int | None:

@@ -100,6 +100,7 @@ def _options(env: Mapping[str, str] | None, join: Sequence[Path], kept_chunks: i
         "_out_bufsize": CHUNK_BYTES,
         "_err_bufsize": CHUNK_BYTES,
         "_internal_bufsize": kept_chunks,
+        "_no_pipe": True,  # else sh keeps all output a second time, for a command it could be piped into
         "_bg": True,
         "_bg_exc": False,
         "_return_cmd": True,

@@ -55,7 +55,7 @@ def _refusals(answer: Answer) -> Table:
     table.add_column("because", overflow="fold")
     for key, verdict in answer.refusals()[:MOST_REFUSALS]:
         reason = refusal_text(key, verdict).partition(": ")[2]
-        table.add_row(escape(key.label), escape(one_line(reason, most=150)))
+        table.add_row(escape(key.label), escape(one_line(reason, most=200)))
     for item in answer.result.pairs[:MOST_REFUSALS]:
         kept = ", ".join(sorted(key.label for key in item.kept))
         table.add_row(escape(item.refused.label), escape(f"excludes {kept}; the one worth more was kept"))

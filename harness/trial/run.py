@@ -15,7 +15,7 @@ from harness.errors import MachineError
 from harness.machine import processes, quiet
 from harness.machine.boot import Machine, MachineSpec
 from harness.machine.kernel import KernelLog
-from harness.machine.service import Service, journal_lines
+from harness.machine.service import Service, journal_lines, shortened
 from harness.observation import Counters, JournalLine, Observation, Process, Stage, StepResult
 from harness.scenario import Check, Companion, LifeCycle, Scenario
 from harness.trial.workload import Workload, environment
@@ -268,7 +268,8 @@ def _log_files(machine: Machine, written: Iterable[str]) -> list[JournalLine]:
     for path in written:
         if path.startswith("/var/log/"):
             for text in machine.overlay.added_text(path, most_bytes=LOG_BYTES).splitlines()[-KEPT_LINES:]:
-                lines.append(JournalLine(priority=6, identifier=path, pid=None, message=text, from_manager=False))
+                message = shortened(text)
+                lines.append(JournalLine(priority=6, identifier=path, pid=None, message=message, from_manager=False))
     return lines
 
 

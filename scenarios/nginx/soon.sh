@@ -1,6 +1,6 @@
 #!/bin/sh
-# soon.sh COMMAND...: repeats a command until it succeeds, for about two seconds; then fails as it did the last time.
-tries=50
+# soon.sh COMMAND...: repeats a command until it succeeds, for about 1.5 seconds; then fails as it did the last time.
+tries=30
 until "$@" 2>/tmp/soon.stderr; do
     status=$?
     tries=$((tries - 1))

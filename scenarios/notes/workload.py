@@ -16,7 +16,7 @@ LOGS = Path("/var/log/notes")
 SEED = os.environ.get("HARNESS_SEED", "0")
 WORD = f"seed{SEED}seed"
 LOAD_ROUNDS = 600
-SOON_S = 2.0
+SOON_S = 1.2
 
 
 def ask(method: str, path: str, body: bytes | None = None, *, status: int = 200) -> bytes:
