@@ -49,7 +49,11 @@ class Counters:
 
 @dataclass(frozen=True)
 class Process:
-    """One process of the unit as `/proc/PID/status` shows it; `capabilities` is CapEff as a number."""
+    """One process of the unit as `/proc/PID/status` shows it.
+
+    `capabilities` is CapEff and `bounding` CapBnd, as numbers; `seccomp` the mode (2 is a filter); `namespaces` are the
+    kinds in which it is apart from the machine's systemd.
+    """
 
     pid: int
     comm: str
@@ -57,6 +61,10 @@ class Process:
     gid: int
     capabilities: int
     seen_at: str
+    bounding: int = 0
+    no_new_privileges: bool = False
+    seccomp: int = 0
+    namespaces: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -103,6 +111,24 @@ class UnitState:
 
 
 @dataclass(frozen=True)
+class Seen:
+    """What a traced pass saw the unit use: names as the kernel's manual pages have them, paths as they were given.
+
+    `capabilities` are the numbers of those asked for and granted; None where this kernel cannot tell.
+    """
+
+    calls: tuple[str, ...]
+    capabilities: tuple[int, ...] | None
+    families: tuple[str, ...]
+    peers: tuple[str, ...]
+    opened: tuple[str, ...]
+    opened_for_writing: tuple[str, ...]
+    executed: tuple[str, ...]
+    namespaces: tuple[str, ...]
+    writable_code: bool
+
+
+@dataclass(frozen=True)
 class Observation:
     """All that was seen in one trial.
 
@@ -133,7 +159,7 @@ class Observation:
     written: tuple[str, ...] = ()
     exposure: float | None = None
     durations_s: dict[str, float] = field(default_factory=dict)
-    memory_counts_files: bool = False
+    seen: Seen | None = None
     format: int = FORMAT
 
     def to_json(self) -> str:
@@ -150,9 +176,17 @@ class Observation:
         raw["steps"] = tuple(StepResult(**item) for item in raw["steps"])
         raw["at_work"] = UnitState(**raw["at_work"])
         raw["after_stop"] = UnitState(**raw["after_stop"])
-        raw["processes"] = tuple(Process(**item) for item in raw["processes"])
+        raw["processes"] = tuple(
+            Process(**{key: _frozen(value) for key, value in item.items()}) for item in raw["processes"]
+        )
         raw["counters"] = Counters(**raw["counters"])
         raw["journal"] = tuple(JournalLine(**item) for item in raw["journal"])
         for name in ("tightenings", "kernel", "listening", "written"):
             raw[name] = tuple(raw[name])
+        if raw["seen"] is not None:
+            raw["seen"] = Seen(**{key: _frozen(value) for key, value in raw["seen"].items()})
         return cls(**raw)
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value

@@ -2,12 +2,14 @@
 
 from harness.judge.baseline import Baseline
 from harness.judge.culprits import evidence, suspects
+from harness.judge.effective import ignored
 from harness.judge.novelty import news
 from harness.judge.privilege import more_privilege
 from harness.judge.verdict import Outcome, Verdict
 from harness.observation import Observation
 from harness.scenario import Scenario
 from harness.unit.catalogue import Catalogue
+from harness.unit.tightening import Tightening
 
 KEPT_EVIDENCE = 6
 TOLD_CHARACTERS = 160
@@ -25,6 +27,14 @@ def judge(
     if observation.lost:
         return Verdict(Outcome.UNRESOLVED, reason=observation.lost, trial_id=observation.trial_id)
     problem = _problem(observation) or _damage(scenario, observation, baseline)
+    if not problem and (skipped := ignored(map(Tightening.from_label, observation.tightenings), observation.processes)):
+        return Verdict(
+            Outcome.FAIL,
+            reason=f"setting ignored: {skipped[0][1]}",
+            detail="\n".join(text for _, text in skipped),
+            suspects=tuple(name for name, _ in skipped),
+            trial_id=observation.trial_id,
+        )
     if not problem:
         return Verdict(Outcome.PASS, reason="passed", trial_id=observation.trial_id)
     told = _telling(scenario, observation, baseline)

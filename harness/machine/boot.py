@@ -203,8 +203,6 @@ class Machine:
             self._process = shell.start(self._command(), env=env, join=list(self._cgroups.paths.values()))
             self._await_ready(notify)
         self.leader = self._find_leader()
-        self._control = self._cgroups.make_group(self.leader, "/harness.slice/control")
-        self._workload = self._cgroups.make_group(self.leader, "/harness.slice/workload")
         if self.spec.addresses:
             self._add_addresses()
 
@@ -266,7 +264,13 @@ class Machine:
         """Run a command inside, as root, beside the units. Raises MachineError when the machine is gone."""
         self._check_alive()
         argv = [*self.entry(), *argv]
-        return shell.run(argv, timeout_s=timeout_s, join=self._control, kept_chunks=kept_chunks)
+        return shell.run(
+            argv,
+            timeout_s=timeout_s,
+            join=self._cgroups.control,
+            on_timeout=lambda: kill_below(self._cgroups.control),
+            kept_chunks=kept_chunks,
+        )
 
     def run_step(self, argv: Sequence[str], *, timeout_s: float, env: Mapping[str, str]) -> shell.Output:
         """Run a step of the workload inside, in cgroups of its own, so that its use is not the unit's."""
@@ -275,13 +279,13 @@ class Machine:
             [*self.entry(), *argv],
             timeout_s=timeout_s,
             env=env,
-            join=self._workload,
+            join=self._cgroups.workload,
             on_timeout=self.end_workload,
         )
 
     def end_workload(self) -> None:
         """End every process that a step left or that overran its time."""
-        kill_below(self._workload)
+        kill_below(self._cgroups.workload)
 
     def unit_cgroups(self, control_group: str) -> dict[str, Path]:
         """Host paths of the cgroup that the systemd inside calls `control_group`, by hierarchy."""

@@ -92,7 +92,11 @@ def _home(hierarchy: Hierarchy, membership: str) -> Path:
 
 
 class MachineCgroups:
-    """The cgroups of one machine: one in every hierarchy, all named `name`, made here and removed here."""
+    """The cgroups of one machine, made here and removed here: `paths`, one named `name` in every hierarchy.
+
+    `control` and `workload`, for commands run in the machine, lie beside it. Inside it the systemd that is booted there
+    would remove them from the v1 controllers that it finds unused, whenever it sets up a unit with limits.
+    """
 
     def __init__(self, name: str) -> None:
         own = memberships("self")
@@ -103,6 +107,8 @@ class MachineCgroups:
                 hint="mount one (for example `mount -t cgroup2 cgroup2 /sys/fs/cgroup`) and try again",
             )
         self.paths = {tree.key: _home(tree, own.get(tree.key, "/")) / name for tree in self.trees}
+        self.control = [path.with_name(f"{name}-control") for path in self.paths.values()]
+        self.workload = [path.with_name(f"{name}-workload") for path in self.paths.values()]
 
     def create(self) -> None:
         """Make them."""
@@ -110,6 +116,9 @@ class MachineCgroups:
             for tree in self.trees:
                 self.paths[tree.key].mkdir()
                 _prepare(tree, self.paths[tree.key])
+            for path in (*self.control, *self.workload):
+                path.mkdir()
+                _inherit_cpuset(path)
         except OSError as error:
             self.remove()
             raise MachineError(
@@ -120,17 +129,9 @@ class MachineCgroups:
     def remove(self, *, timeout_s: float = 5.0) -> bool:
         """End what still runs inside and remove them; False if one could not be removed in time."""
         deadline = time.monotonic() + timeout_s
-        results = [remove_tree(path, deadline) for path in self.paths.values()]  # a list: one failure stops none
+        paths = [*self.workload, *self.control, *self.paths.values()]
+        results = [remove_tree(path, deadline) for path in paths]  # a list: one failure stops none
         return all(results)
-
-    def make_group(self, leader_pid: int, control_group: str) -> list[Path]:
-        """Make a cgroup that the machine's systemd would call `control_group`; its paths, one per hierarchy."""
-        paths = list(self.inside(leader_pid, control_group).values())
-        for path in paths:
-            path.mkdir(parents=True, exist_ok=True)
-            _inherit_cpuset(path.parent)
-            _inherit_cpuset(path)
-        return paths
 
     def inside(self, leader_pid: int, control_group: str) -> dict[str, Path]:
         """Host paths, by hierarchy, of the cgroup that the machine's systemd calls `control_group`."""
@@ -229,15 +230,29 @@ class CounterReader:
         """The counters now; a field is None where this kernel or cgroup version does not keep it."""
         oom = self._file("memory", "memory.oom_control", "memory.events")
         cpu = self._file("cpu", "cpu.stat", "cpu.stat")
-        usage_ns = self._file("cpuacct", "cpuacct.usage", "")
         return Counters(
             memory_peak_bytes=_number(self._file("memory", "memory.max_usage_in_bytes", "memory.peak")),
             tasks_peak=_number(self._file("pids", "pids.peak", "pids.peak")),
             oom_kills=_field(oom, "oom_kill"),
             forks_rejected=_field(self._file("pids", "pids.events", "pids.events"), "max"),
-            cpu_usage_usec=_microseconds(usage_ns) or _field(cpu, "usage_usec"),
+            cpu_usage_usec=self._cpu_usage_usec(),
             cpu_throttled_periods=_field(cpu, "nr_throttled"),
         )
+
+    def _cpu_usage_usec(self) -> int | None:
+        # The v2 tree counts it without any controller. In a v1 tree the unit has a cgroup only with CPUAccounting=yes.
+        unified = _read(self._paths[""] / "cpu.stat") if "" in self._paths else None
+        usage_usec = _field(unified, "usage_usec")
+        if usage_usec is not None:
+            return usage_usec
+        return _microseconds(self._file("cpuacct", "cpuacct.usage", "cpuacct.usage"))
+
+    def cgroup_id(self) -> int | None:
+        """Inode of the directory in the v2 tree, which is what BPF calls the cgroup's id; None when it is gone."""
+        try:
+            return self._paths[""].stat().st_ino
+        except (KeyError, OSError):
+            return None
 
     def pids(self) -> list[int]:
         """Processes of the unit now, as host process ids."""

@@ -11,12 +11,19 @@ LISTEN = "0A"  # TCP_LISTEN of include/net/tcp_states.h as /proc/net/tcp prints 
 TABLES = ("tcp", "tcp6", "udp", "udp6", "raw", "raw6", "unix", "netlink", "packet")
 
 
-def snapshot(pids: Iterable[int], *, seen_at: str) -> list[Process]:
-    """Identity and privilege of each process; one that ended meanwhile is left out."""
+NAMESPACES = ("cgroup", "ipc", "mnt", "net", "pid", "user", "uts")
+
+
+def snapshot(leader: int, pids: Iterable[int], *, seen_at: str) -> list[Process]:
+    """Identity and privilege of each process; one that ended meanwhile is left out.
+
+    `leader` is the machine's systemd, whose namespaces theirs are compared with.
+    """
     found = []
     for pid in pids:
         try:
             fields = _status(pid)
+            apart = tuple(kind for kind in NAMESPACES if _namespace(pid, kind) != _namespace(leader, kind))
         except OSError:
             continue
         if "Uid" not in fields or fields.get("State", "").startswith("Z"):
@@ -29,9 +36,17 @@ def snapshot(pids: Iterable[int], *, seen_at: str) -> list[Process]:
                 gid=int(fields["Gid"].split()[1]),
                 capabilities=int(fields["CapEff"], 16),
                 seen_at=seen_at,
+                bounding=int(fields["CapBnd"], 16),
+                no_new_privileges=fields.get("NoNewPrivs") == "1",
+                seccomp=int(fields.get("Seccomp", "0")),
+                namespaces=apart,
             )
         )
     return found
+
+
+def _namespace(pid: int, kind: str) -> str:
+    return str(Path(f"/proc/{pid}/ns/{kind}").readlink())
 
 
 def _status(pid: int) -> dict[str, str]:

@@ -71,6 +71,10 @@ class Service:
         """Processes of the unit now, as host process ids."""
         return self._reader.pids() if self._reader else []
 
+    def cgroup_id(self) -> int | None:
+        """Id of the unit's cgroup in the v2 tree: the inode of its directory (None while it has none)."""
+        return self._reader.cgroup_id() if self._reader else None
+
     def counters(self) -> Counters:
         """The cgroup counters now; they vanish with the cgroup when the unit stops."""
         return self._reader.read() if self._reader else Counters()

@@ -17,7 +17,7 @@ from typing import Any
 
 import sh
 
-from harness.errors import UsageError
+from harness.errors import MachineError, UsageError
 
 CHUNK_BYTES = 64 * 1024
 KEPT_CHUNKS = 16
@@ -123,6 +123,18 @@ def _joiner(cgroups: Sequence[Path]) -> Callable[[], None]:
     return join
 
 
+def _launch(argv: Sequence[str], options: dict[str, Any]) -> Any:
+    program = find(argv[0], needed_for="running " + " ".join(argv[:3]))
+    with Path(os.devnull).open("rb") as nothing:
+        try:
+            return sh.Command(program)(*argv[1:], _in=nothing, **options)
+        except sh.ForkException as error:
+            why = str(error).strip().splitlines()[-1].strip()
+            raise MachineError(
+                f"cannot start {argv[0]}: {why}", hint="the machine it was meant for may be gone; run again: it resumes"
+            ) from error
+
+
 def run(
     argv: Sequence[str],
     *,
@@ -137,13 +149,11 @@ def run(
     After `timeout_s` the command is killed. `on_timeout` may first end what the command started elsewhere, since
     killing nsenter does not end what runs behind it. `kept_chunks` times 64 KiB of each stream are kept.
 
-    Raises UsageError when the program is missing.
+    Raises UsageError when the program is missing, MachineError when a cgroup in `join` is gone.
     """
-    program = find(argv[0], needed_for="running " + " ".join(argv[:3]))
     began = time.monotonic()
     timed_out = threading.Event()
-    with Path(os.devnull).open("rb") as nothing:
-        running = sh.Command(program)(*argv[1:], _in=nothing, **_options(env, join, kept_chunks))
+    running = _launch(argv, _options(env, join, kept_chunks))
 
     def overrun() -> None:
         timed_out.set()
@@ -177,7 +187,5 @@ def run(
 
 
 def start(argv: Sequence[str], *, env: Mapping[str, str] | None = None, join: Sequence[Path] = ()) -> Background:
-    """Start `argv` in the background inside the cgroups `join`. Raises UsageError when it is missing."""
-    program = find(argv[0], needed_for="running " + " ".join(argv[:3]))
-    with Path(os.devnull).open("rb") as nothing:
-        return Background(sh.Command(program)(*argv[1:], _in=nothing, **_options(env, join, KEPT_CHUNKS)))
+    """Start `argv` in the background inside the cgroups `join`. Raises as `run` does."""
+    return Background(_launch(argv, _options(env, join, KEPT_CHUNKS)))

@@ -4,7 +4,7 @@ import contextlib
 import ctypes
 import multiprocessing
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
@@ -46,18 +46,27 @@ class Pool:
     def run(self, trials: Sequence[Trial], *, done: Callable[[Observation], None]) -> list[Observation]:
         """Run all; the observations come back in the order of `trials`. `done` hears of each as it ends."""
         results: dict[int, Observation] = {}
+        try:
+            for number, observation in self._ended(trials):
+                results[number] = observation
+                done(observation)
+        except BaseException:
+            self._abandon()  # the disk is full, or Ctrl-C came a second time
+            raise
+        return [results.get(number) or _lost(trial, "stopped") for number, trial in enumerate(trials)]
+
+    def _ended(self, trials: Sequence[Trial]) -> Iterator[tuple[int, Observation]]:
+        """Number and observation of each trial as it ends; after `stop` none is started any more."""
         waiting = list(enumerate(trials))
-        while waiting or self._running:
+        while True:
             while waiting and len(self._running) < self.workers and not self.stopped:
                 self._start(*waiting.pop(0))
             if not self._running:
-                break
+                return
             for connection in wait(list(self._running)):
                 assert isinstance(connection, Connection)
                 number, process = self._running.pop(connection)
-                results[number] = self._receive(trials[number], connection, process)
-                done(results[number])
-        return [results.get(number) or _lost(trial, "stopped") for number, trial in enumerate(trials)]
+                yield number, self._receive(trials[number], connection, process)
 
     def _start(self, number: int, trial: Trial) -> None:
         ours, theirs = self._context.Pipe(duplex=False)
@@ -65,6 +74,8 @@ class Pool:
         process.start()
         theirs.close()
         self._running[ours] = (number, process)
+        if self.stopped:
+            process.terminate()  # `stop` came while it was starting
 
     def _receive(self, trial: Trial, connection: Connection, process: BaseProcess) -> Observation:
         try:
@@ -83,6 +94,13 @@ class Pool:
         self.stopped = True
         for _, process in list(self._running.values()):
             process.terminate()
+
+    def _abandon(self) -> None:
+        """End the running trials and forget them, but see their machines closed."""
+        self.stop()
+        for _, process in list(self._running.values()):
+            process.join(STOP_TIMEOUT_S)
+        self._running.clear()
 
 
 def _lost(trial: Trial, why: str) -> Observation:

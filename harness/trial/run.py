@@ -6,7 +6,8 @@ an observation that says how far it got, however it went wrong; it judges nothin
 
 import json
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
@@ -16,6 +17,8 @@ from harness.machine import processes, quiet
 from harness.machine.boot import Machine, MachineSpec
 from harness.machine.kernel import KernelLog
 from harness.machine.service import Service, journal_lines, shortened
+from harness.machine.tracer import Tracer
+from harness.machine.tracer import available as tracing_available
 from harness.observation import Counters, JournalLine, Observation, Process, Stage, StepResult
 from harness.scenario import Check, Companion, LifeCycle, Scenario
 from harness.trial.workload import Workload, environment
@@ -31,8 +34,8 @@ AnyCheck = TypeVar("AnyCheck", bound=Check)
 class Trial:
     """What one trial is made of.
 
-    `patience_s` shortens the time limits of steps by name, from what the baseline needed. `folder` is where the
-    raw journal and kernel lines go; None keeps none.
+    `trace` asks for a pass under the tracer, where there is one. `patience_s` shortens the time limits of steps by
+    name, from what the baseline needed. `folder` is where the raw journal and kernel lines go; None keeps none.
     """
 
     scenario: Scenario
@@ -43,6 +46,7 @@ class Trial:
     repeat: int = 0
     purpose: str = ""
     tightenings: tuple[str, ...] = ()
+    trace: bool = False
     patience_s: dict[str, float] = field(default_factory=dict)
     folder: Path | None = None
 
@@ -67,10 +71,20 @@ class _Record:
         self.processes: dict[tuple[int, int, int, int], Process] = {}
         self.host_pids: set[int] = set()
         self.sockets: set[str] = set()
+        self.cgroup_ids: set[int] = set()
         self.counters = Counters()
 
     def update(self, **values: object) -> None:
         self.observation = replace(self.observation, **values)  # type: ignore[arg-type]
+
+    @contextmanager
+    def timed(self, name: str) -> Iterator[None]:
+        """Note how long the block takes, however it ends, as `durations_s[name]`."""
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self.observation.durations_s[name] = time.monotonic() - began
 
     def step(self, result: StepResult) -> None:
         """Keep a step's result; a failed one ends the workload."""
@@ -82,7 +96,9 @@ class _Record:
         """Note the unit's processes and sockets now."""
         pids = service.pids()
         self.host_pids.update(pids)
-        for process in processes.snapshot(pids, seen_at=at):
+        if (cgroup_id := service.cgroup_id()) is not None:
+            self.cgroup_ids.add(cgroup_id)
+        for process in processes.snapshot(service.machine.leader, pids, seen_at=at):
             self.processes.setdefault((process.pid, process.uid, process.gid, process.capabilities), process)
         self.sockets.update(processes.sockets(service.machine.leader, pids))
 
@@ -90,25 +106,29 @@ class _Record:
 def run_trial(trial: Trial) -> Observation:
     """Run one trial to its end. Raises nothing of the machine's: a lost one is an observation with `lost` set."""
     record = _Record(trial)
-    durations: dict[str, float] = {}
-    began = time.monotonic()
-    try:
-        machine = Machine(_spec(trial))
-        with KernelLog() as kernel, machine:
-            inside = time.monotonic()
-            _in_machine(trial, machine, record)
-            _collect(trial, machine, record, kernel)
-            durations["inside"] = time.monotonic() - inside
-        durations.update(machine.durations_s)
-    except MachineError as error:
-        record.update(lost=f"{error.message}")
-    durations["total"] = time.monotonic() - began
+    durations = record.observation.durations_s
+    with record.timed("total"):
+        try:
+            machine = Machine(_spec(trial))
+            with ExitStack() as stack:
+                tracer = stack.enter_context(Tracer()) if trial.trace and tracing_available() else None
+                kernel = stack.enter_context(KernelLog())
+                stack.enter_context(machine)
+                with record.timed("inside"):
+                    _in_machine(trial, machine, record)
+                    with record.timed("collect"):
+                        _collect(trial, machine, record, kernel)
+                machine.check_space()
+                if tracer is not None:
+                    record.update(seen=tracer.seen(record.cgroup_ids))
+            durations.update(machine.durations_s)
+        except MachineError as error:
+            record.update(lost=f"{error.message}")
     record.update(
         steps=tuple(record.steps),
         processes=tuple(record.processes.values()),
         listening=tuple(sorted(record.sockets)),
         counters=record.counters,
-        durations_s={**record.observation.durations_s, **durations},
     )
     return record.observation
 
@@ -165,10 +185,9 @@ def _start_companion(companion: Companion, machine: Machine, workload: Workload,
 
 
 def _start(trial: Trial, service: Service, workload: Workload, record: _Record) -> None:
-    began = time.monotonic()
     limit_s = trial.patience_s.get("start", trial.scenario.start_timeout_s)
-    problem = service.act("start", timeout_s=limit_s)
-    record.observation.durations_s["start"] = time.monotonic() - began
+    with record.timed("start"):
+        problem = service.act("start", timeout_s=limit_s)
     status = service.status()
     if not problem and status.state.active_state not in ("active", "activating", "reloading"):
         ended = status.state.active_state == "inactive" and status.state.result == "success"
@@ -178,22 +197,26 @@ def _start(trial: Trial, service: Service, workload: Workload, record: _Record) 
         record.update(start_problem=problem)
         raise _Stop
     record.update(reached=Stage.STARTED)
-    record.step(workload.poll(_patient(trial, trial.scenario.ready, "ready"), name="ready", part="ready"))
+    with record.timed("ready"):
+        record.step(workload.poll(_patient(trial, trial.scenario.ready, "ready"), name="ready", part="ready"))
     service.status()  # a forking service has its final processes only now
     record.see(service, at="ready")
     record.update(reached=Stage.READY)
 
 
 def _work(trial: Trial, service: Service, workload: Workload, record: _Record) -> None:
-    for step in trial.scenario.steps:
-        check = _patient(trial, step)
-        record.step(workload.run(check, name=step.name, part="steps", kind=step.kind.value, repeat=step.repeat))
-        record.see(service, at=step.name)
+    with record.timed("steps"):
+        for step in trial.scenario.steps:
+            check = _patient(trial, step)
+            record.step(workload.run(check, name=step.name, part="steps", kind=step.kind.value, repeat=step.repeat))
+            record.see(service, at=step.name)
     record.update(reached=Stage.STEPS)
-    for action in trial.scenario.life_cycle:
-        _act(trial, action, service, workload, record)
-        record.see(service, at=action.name)
-    record.update(reached=Stage.LIFE_CYCLE, exposure=_exposure(service))
+    with record.timed("life_cycle"):
+        for action in trial.scenario.life_cycle:
+            _act(trial, action, service, workload, record)
+            record.see(service, at=action.name)
+    with record.timed("exposure"):
+        record.update(reached=Stage.LIFE_CYCLE, exposure=_exposure(service))
 
 
 def _exposure(service: Service) -> float | None:
@@ -234,9 +257,8 @@ def _take_counters(service: Service, record: _Record) -> None:
 
 
 def _stop(trial: Trial, service: Service, record: _Record) -> None:
-    began = time.monotonic()
-    problem = service.act("stop", timeout_s=trial.scenario.stop_timeout_s)
-    record.observation.durations_s["stop"] = time.monotonic() - began
+    with record.timed("stop"):
+        problem = service.act("stop", timeout_s=trial.scenario.stop_timeout_s)
     record.update(after_stop=service.status().state, stop_problem=problem)
     if record.observation.reached is Stage.LIFE_CYCLE:
         record.update(reached=Stage.STOPPED)
@@ -256,10 +278,17 @@ def _collect(trial: Trial, machine: Machine, record: _Record, kernel: KernelLog)
         written=tuple(written),
     )
     if trial.folder is not None:
-        trial.folder.mkdir(parents=True, exist_ok=True)
-        (trial.folder / DROP_IN).write_text(trial.drop_in)
-        _write_lines(trial.folder / "journal.jsonl", (json.dumps(item) for item in records))
-        _write_lines(trial.folder / "kernel.txt", kernel_lines)
+        try:
+            _write_raw(trial.folder, trial.drop_in, journal=records, kernel=kernel_lines)
+        except OSError as error:
+            raise MachineError(f"cannot keep what was seen in {trial.folder}: {error}") from error
+
+
+def _write_raw(folder: Path, drop_in: str, *, journal: Iterable[dict[str, object]], kernel: Iterable[str]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / DROP_IN).write_text(drop_in, encoding="utf-8")
+    _write_lines(folder / "journal.jsonl", (json.dumps(item) for item in journal))
+    _write_lines(folder / "kernel.txt", kernel)
 
 
 def _log_files(machine: Machine, written: Iterable[str]) -> list[JournalLine]:

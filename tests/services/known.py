@@ -178,9 +178,7 @@ FILES = (
     ),
     Known("var_declared", lines=("ProtectSystem=strict",), unit="StateDirectory=known\n"),
     Known("run_new", ("ProtectSystem=strict",), ("ProtectSystem=full",)),
-    Known(
-        "home_read", ("ProtectHome=tmpfs",), ("ProtectHome=read-only",), files=(File("/home/known/secret"),)
-    ),
+    Known("home_read", ("ProtectHome=tmpfs",), ("ProtectHome=read-only",), files=(File("/home/known/secret"),)),
     Known("home_write", ("ProtectHome=read-only",), files=(File("/home/known/secret"),)),
     Known("home_list", ("ProtectHome=yes",), ("ProtectHome=tmpfs",), unit=USER),
     Known("root_exists", ("ProtectHome=tmpfs",), ("ProtectHome=read-only",), files=(File("/root/known-marker"),)),
@@ -202,7 +200,12 @@ FILES = (
         ("UMask=0077",),
         ("UMask=0027",),
         unit=USER,
-        steps=({"name": "read by the group", "run": "setpriv --reuid=65534 --regid=1 --clear-groups cat /run/known/shared"},),
+        steps=(
+            {
+                "name": "read by the group",
+                "run": "setpriv --reuid=65534 --regid=1 --clear-groups cat /run/known/shared",
+            },
+        ),
     ),
 )
 

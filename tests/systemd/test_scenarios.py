@@ -82,7 +82,7 @@ TRAPS = [
     ("redis", ("ProtectSystem=strict",), STARTED),
     ("redis", ("ReadOnlyPaths=/var/lib/redis",), "save"),
     ("redis", ("TasksMax=5",), "background save"),
-    ("redis", ("LimitNPROC=6",), "append-only file and its rewrite"),
+    ("redis", ("SystemCallFilter=~rename",), "save"),
     ("redis", ("RestrictAddressFamilies=AF_UNIX",), STARTED),
     ("nginx", ("CapabilityBoundingSet=~CAP_CHOWN",), "requests are in the new logs"),
     ("nginx", ("SystemCallFilter=~@chown",), "requests are in the new logs"),
@@ -99,7 +99,6 @@ TRAPS = [
     ("notes", ("InaccessiblePaths=/usr/bin/dash",), "preview by a child process"),
     ("notes", ("SystemCallFilter=~kill",), "reload"),
     ("notes", ("ReadOnlyPaths=/var/log/notes",), "ready"),
-    ("notes", ("TasksMax=2",), "write and read"),
 ]
 
 
