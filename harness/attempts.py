@@ -6,7 +6,7 @@ something is not stored.
 """
 
 import hashlib
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -17,6 +17,9 @@ from harness.trial.pool import Pool
 from harness.trial.run import Trial
 
 ID_DIGITS = 12
+OBSERVE = "observe"
+# A candidate, traced or not.
+Key = tuple[str, bool]
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,11 @@ class Request:
     drop_in: str
     tightenings: tuple[str, ...] = ()
     purpose: str = "search"
+
+    @property
+    def traced(self) -> bool:
+        """Whether it runs under the tracer."""
+        return self.purpose == OBSERVE
 
     @property
     def candidate_id(self) -> str:
@@ -46,16 +54,15 @@ class Attempts:
         self._store = store
         self._scenario = scenario
         self._pool = pool
-        self._stored: dict[str, list[Observation]] = defaultdict(list)
-        self._asked: Counter[str] = Counter()
+        self._stored: dict[tuple[Key, int], Observation] = {}
+        self._asked: Counter[Key] = Counter()
         self._next_id = 1
         for observation in store.observations():
             self._next_id = max(self._next_id, int(observation.trial_id) + 1)
             if not observation.lost:
-                self._stored[observation.candidate_id].append(observation)
+                self._stored[_key(observation), observation.repeat] = observation
         self.patience_s: dict[str, float] = {}
         self.heard: Callable[[Observation], None] = lambda observation: None
-        self.served = 0
 
     @property
     def trials(self) -> int:
@@ -67,15 +74,13 @@ class Attempts:
         results: list[Observation | None] = []
         trials: list[Trial] = []
         for request in requests:
-            repeat = self._asked[request.candidate_id]
-            self._asked[request.candidate_id] += 1
-            stored = self._stored[request.candidate_id]
-            if repeat < len(stored):
-                self.served += 1
-                results.append(stored[repeat])
-                continue
-            results.append(None)
-            trials.append(self._trial(request, repeat))
+            key = request.candidate_id, request.traced
+            repeat = self._asked[key]
+            self._asked[key] += 1
+            stored = self._stored.get((key, repeat))
+            results.append(stored)
+            if stored is None:
+                trials.append(self._trial(request, repeat))
         fresh = self._run_fresh(trials)
         return [result if result is not None else next(fresh) for result in results]
 
@@ -91,6 +96,7 @@ class Attempts:
             repeat=repeat,
             purpose=request.purpose,
             tightenings=request.tightenings,
+            trace=request.traced,
             patience_s=self.patience_s,
             folder=self._store.trial_folder(trial_id),
         )
@@ -98,7 +104,7 @@ class Attempts:
     def _run_fresh(self, trials: Sequence[Trial]) -> Iterator[Observation]:
         if self._pool is None:
             observations = [
-                Observation(item.trial_id, item.candidate_id, item.seed, item.repeat, lost="not stored")
+                Observation(item.trial_id, item.candidate_id, item.seed, item.repeat, item.purpose, lost="not stored")
                 for item in trials
             ]
         else:
@@ -106,15 +112,19 @@ class Attempts:
         for observation in observations:
             if observation.lost:
                 # It says nothing of the candidate: the next request for it is the same trial again.
-                self._asked[observation.candidate_id] -= 1
+                self._asked[_key(observation)] -= 1
             else:
-                self._stored[observation.candidate_id].append(observation)
+                self._stored[_key(observation), observation.repeat] = observation
             yield observation
 
     def _keep(self, observation: Observation) -> None:
         if observation.lost != "stopped":
             self._store.append(observation)
         self.heard(observation)
+
+
+def _key(observation: Observation) -> Key:
+    return observation.candidate_id, observation.purpose == OBSERVE
 
 
 def labels(keys: Collection[object]) -> tuple[str, ...]:

@@ -4,7 +4,6 @@ One TOML file per service, checked here and nowhere else; `docs/scenario.md` is 
 `schema_json` for editors. Every mistake is reported at once, with file, key and what is allowed.
 """
 
-import difflib
 import grp
 import hashlib
 import ipaddress
@@ -12,13 +11,16 @@ import json
 import pwd
 import re
 import tomllib
+from collections import Counter
+from collections.abc import Iterable
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from harness.errors import ScenarioError
+from harness.mistakes import Wording
 
 FORMAT = 1
 INSIDE = "/harness-scenario"
@@ -29,6 +31,30 @@ GRANTABLE_CAPABILITIES = Literal[
     "CAP_MAC_ADMIN", "CAP_MAC_OVERRIDE", "CAP_SYS_PACCT", "CAP_WAKE_ALARM", "CAP_BLOCK_SUSPEND",
 ]  # fmt: skip
 
+
+def _pattern(value: str) -> str:
+    try:
+        re.compile(value)
+    except re.error as error:
+        raise ValueError(f"not a regular expression: {error}") from error
+    return value
+
+
+def _network(value: str) -> str:
+    ipaddress.ip_network(value, strict=False)
+    return value
+
+
+def _address(value: str) -> str:
+    if "/" not in value:
+        raise ValueError("needs a prefix length, like 10.1.2.3/24")
+    ipaddress.ip_interface(value)
+    return value
+
+
+Pattern = Annotated[str, AfterValidator(_pattern)]
+Network = Annotated[str, AfterValidator(_network)]
+Address = Annotated[str, AfterValidator(_address)]
 Seconds = Annotated[float, Field(gt=0, le=3600)]
 AbsolutePath = Annotated[str, Field(pattern=r"^/")]
 
@@ -57,19 +83,9 @@ class Check(_Model):
     run: str = Field(min_length=1, description="Command line for /bin/sh, run inside the machine beside the service")
     status: int = Field(0, ge=0, le=255, description="Expected exit status")
     stdout_contains: str | None = Field(None, description="Text that standard output must contain")
-    stdout_matches: str | None = Field(None, description="Regular expression that must match in standard output")
+    stdout_matches: Pattern | None = Field(None, description="Regular expression that must match in standard output")
     timeout_s: Seconds = Field(10.0, description="Seconds after which it counts as failed")
     user: str | None = Field(None, description="User inside the machine that runs it (default root)")
-
-    @field_validator("stdout_matches")
-    @classmethod
-    def _compiles(cls, value: str | None) -> str | None:
-        if value is not None:
-            try:
-                re.compile(value)
-            except re.error as error:
-                raise ValueError(f"not a regular expression: {error}") from error
-        return value
 
 
 class Ready(Check):
@@ -132,17 +148,8 @@ class Companion(_Model):
     unit: str | None = Field(None, pattern=r"^[^/\s]+\.(service|socket)$", description="An installed unit to start")
     run: str | None = Field(None, min_length=1, description="Or a command line to keep running")
     name: str | None = Field(None, pattern=r"^[a-z0-9-]+$", description="For `run`: its name")
-    addresses: tuple[str, ...] = Field((), description="Addresses it has in the machine's network, like 10.1.2.3/24")
+    addresses: tuple[Address, ...] = Field((), description="Addresses it has in the machine, like 10.1.2.3/24")
     ready: Ready | None = Field(None, description="How to know that it is ready")
-
-    @field_validator("addresses")
-    @classmethod
-    def _interfaces(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for item in value:
-            if "/" not in item:
-                raise ValueError(f"{item!r} needs a prefix length, like 10.1.2.3/24")
-            ipaddress.ip_interface(item)
-        return value
 
     @model_validator(mode="after")
     def _one_of(self) -> Self:
@@ -166,7 +173,7 @@ class Scenario(_Model):
     packages: tuple[str, ...] = Field((), description="Debian packages that must be installed in the root tree")
     files: tuple[InstalledFile, ...] = Field((), description="Files to put into the machine")
     companions: tuple[Companion, ...] = Field((), description="Other services it talks to")
-    networks: tuple[str, ...] = Field((), description="Networks it may talk to beside the local ones, in CIDR notation")
+    networks: tuple[Network, ...] = Field((), description="Networks it may talk to beside the local ones, as CIDR")
     capabilities: tuple[GRANTABLE_CAPABILITIES, ...] = Field(
         (), description="Capabilities that reach past the machine and are withheld unless named here"
     )
@@ -181,7 +188,7 @@ class Scenario(_Model):
     life_cycle: tuple[LifeCycle, ...] = Field((), description="Reload, restart, signals, and commands between them")
     after: tuple[Step, ...] = Field((), description="What must be true after it was stopped")
     leave_alone: dict[str, str] = Field({}, description="Directives not to touch, each with the reason")
-    ignore_log: tuple[str, ...] = Field((), description="Regular expressions of log lines that are no sign of damage")
+    ignore_log: tuple[Pattern, ...] = Field((), description="Regular expressions of log lines that are no damage")
     path: Path = Field(Path(), exclude=True)
 
     @field_validator("unit")
@@ -193,40 +200,15 @@ class Scenario(_Model):
             raise ValueError("a template needs an instance: name@instance.service")
         return value
 
-    @field_validator("networks")
-    @classmethod
-    def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for item in value:
-            ipaddress.ip_network(item, strict=False)
-        return value
-
-    @field_validator("ignore_log")
-    @classmethod
-    def _patterns(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for item in value:
-            try:
-                re.compile(item)
-            except re.error as error:
-                raise ValueError(f"{item!r} is not a regular expression: {error}") from error
-        return value
-
     @model_validator(mode="after")
-    def _unique_names(self) -> Self:
+    def _unique(self) -> Self:
         steps = (*self.steps, *self.after)
         names = [step.name for step in steps] + [action.name for action in self.life_cycle]
-        double = sorted({name for name in names if names.count(name) > 1})
-        if double:
+        if double := _more_than_once(names):
             raise ValueError(f"step names must be unique; used more than once: {', '.join(double)}")
-        taken = sorted(RESERVED_NAMES.intersection(names))
-        if taken:
+        if taken := sorted(RESERVED_NAMES.intersection(names)):
             raise ValueError(f"no step may be called {' or '.join(taken)}: trials measure these by themselves")
-        return self
-
-    @model_validator(mode="after")
-    def _unique_targets(self) -> Self:
-        targets = [item.target for item in self.files]
-        double = sorted({target for target in targets if targets.count(target) > 1})
-        if double:
+        if double := _more_than_once(item.target for item in self.files):
             raise ValueError(f"files: more than one is put at {', '.join(double)}")
         return self
 
@@ -266,6 +248,10 @@ class Scenario(_Model):
         return result
 
 
+def _more_than_once(values: Iterable[str]) -> list[str]:
+    return sorted(value for value, count in Counter(values).items() if count > 1)
+
+
 def _owner(text: str, root: Path) -> tuple[int, int]:
     """Numeric owner of `user:group`, looked up in the root tree's own files."""
     user, group = text.split(":")
@@ -290,6 +276,20 @@ def _number(name: str, database: Path, lookup: Any) -> int:
     return int(entry[2])
 
 
+_WORDING = Wording(
+    Scenario,
+    {
+        "steps": Step,
+        "after": Step,
+        "life_cycle": LifeCycle,
+        "files": InstalledFile,
+        "companions": Companion,
+        "ready": Ready,
+    },
+    hidden={"path"},
+)
+
+
 def load(path: Path) -> Scenario:
     """Read and check a scenario file.
 
@@ -308,12 +308,11 @@ def load(path: Path) -> Scenario:
     mistakes: list[str] = []
     scenario = None
     if "path" in raw:
-        mistakes.append(_unknown(("path",)))  # a field of the model, and not a key of the file
+        mistakes.append(_WORDING.unknown(("path",)))  # a field of the model, and not a key of the file
     try:
         scenario = Scenario.model_validate({**raw, "path": path})
     except ValidationError as error:
-        # A list whose items have mistakes is also said to be too short: that is no mistake of its own.
-        mistakes += [_mistake(item) for item in error.errors() if item["type"] != "too_short" or not item["input"]]
+        mistakes += _WORDING.of(error)
     mistakes += _missing_sources(raw, path.parent)
     if mistakes or scenario is None:
         listing = "\n".join(f"  {item}" for item in mistakes)
@@ -338,54 +337,6 @@ def _missing_sources(raw: dict[str, Any], folder: Path) -> list[str]:
         elif source.stat().st_size > MAXIMUM_FILE_BYTES:
             mistakes.append(f"files.{number}.source: larger than 64 MiB; make it part of the root tree instead")
     return mistakes
-
-
-def _mistake(error: Any) -> str:
-    key = ".".join(str(part) for part in error["loc"]) or "(file)"
-    message = error["msg"].removeprefix("Value error, ")
-    if error["type"] == "extra_forbidden":
-        return _unknown(error["loc"])
-    if error["type"] == "missing":
-        return f"{key}: is required"
-    if error["type"] == "string_pattern_mismatch":
-        message = _description_at(error["loc"]) or message
-    got = repr(error.get("input"))
-    shown = got if len(got) <= 60 else got[:57] + "..."
-    return f"{key}: {message} (got {shown})"
-
-
-def _unknown(location: tuple[str | int, ...]) -> str:
-    allowed = _keys_at(location)
-    near = difflib.get_close_matches(str(location[-1]), allowed, n=1)
-    meant = f"; did you mean {near[0]}?" if near else ""
-    return f"{'.'.join(map(str, location))}: unknown key{meant} (allowed: {', '.join(allowed)})"
-
-
-_TABLES: dict[str, type[_Model]] = {
-    "steps": Step,
-    "after": Step,
-    "life_cycle": LifeCycle,
-    "files": InstalledFile,
-    "companions": Companion,
-    "ready": Ready,
-}
-
-
-def _model_at(location: tuple[str | int, ...]) -> type[BaseModel]:
-    model: type[BaseModel] = Scenario
-    for part in location[:-1]:
-        model = _TABLES.get(str(part), model)
-    return model
-
-
-def _keys_at(location: tuple[str | int, ...]) -> list[str]:
-    return sorted(name for name in _model_at(location).model_fields if name != "path")
-
-
-def _description_at(location: tuple[str | int, ...]) -> str:
-    """What a key is for, which says more than the pattern that its value does not match."""
-    field = _model_at(location).model_fields.get(str(location[-1]))
-    return f"does not fit: {field.description}" if field and field.description else ""
 
 
 def schema_json() -> str:

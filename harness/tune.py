@@ -9,13 +9,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from harness.attempts import Attempts, Request, labels
+from harness.attempts import OBSERVE, Attempts, Request, labels
 from harness.errors import BaselineError
 from harness.inspection import Inspection
 from harness.judge.baseline import Baseline
 from harness.judge.rules import judge
 from harness.judge.verdict import Outcome, Verdict
-from harness.observation import Observation
+from harness.observation import Observation, Seen
 from harness.results.recommendation import Answer, Confirmation
 from harness.scenario import Scenario
 from harness.scenario import Start as ScenarioStart
@@ -62,6 +62,7 @@ class Walk:
         self.offers = offers(self.catalogue, version=version, start=self.start, leave_alone=alone)
         self.left_out = left_out(self.catalogue, version=version, start=self.start, leave_alone=alone)
         self.writable: tuple[str, ...] = ()
+        self.seen: Seen | None = None
 
     def run(self, *, spent_s: float = 0.0, clock: Callable[[], float] = time.monotonic) -> Answer:
         """Walk to the end, or to where the limits stop it; `spent_s` was spent before, in a run that was cut off.
@@ -95,8 +96,10 @@ class Walk:
 
     def _baseline(self) -> list[Observation]:
         self.heard("baseline", None)
-        request = Request(self.render(()), purpose="baseline")
-        observations = self.attempts.run([request] * self.scenario.baseline_runs)
+        text = self.render(())
+        traced, plain = Request(text, purpose=OBSERVE), Request(text, purpose="baseline")
+        seen, *observations = self.attempts.run([traced] + [plain] * self.scenario.baseline_runs)
+        self.seen = seen.seen
         verdicts = [judge(self.scenario, item, catalogue=self.catalogue) for item in observations]
         if not all(verdict.passed for verdict in verdicts):
             raise _baseline_error(self.scenario, verdicts)
@@ -113,7 +116,7 @@ class Walk:
         return tuple(path for path in found if path not in own)
 
     def _options(self, baseline: Baseline) -> list[Option[Tightening]]:
-        chances = risks(self.offers, baseline, self.scenario, writable=self.writable)
+        chances = risks(self.offers, baseline, self.scenario, seen=self.seen, writable=self.writable)
         return [
             Option(
                 key=offer.tightening,

@@ -8,6 +8,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "harness"
 RANKS = {
     "errors": 0,
+    "mistakes": 0,
     "observation": 1,
     "inspection": 1,
     "unit": 1,

@@ -258,9 +258,7 @@ class Machine:
         """The start of a command line that runs the rest inside the machine."""
         return ["nsenter", "-t", str(self.leader), *"-m -p -u -i -C -n -r -w --".split()]
 
-    def run(
-        self, argv: Sequence[str], *, timeout_s: float = 60.0, kept_chunks: int = shell.KEPT_CHUNKS
-    ) -> shell.Output:
+    def run(self, argv: Sequence[str], *, timeout_s: float = 60.0, kept_bytes: int = shell.KEPT_BYTES) -> shell.Output:
         """Run a command inside, as root, beside the units. Raises MachineError when the machine is gone."""
         self._check_alive()
         argv = [*self.entry(), *argv]
@@ -269,7 +267,7 @@ class Machine:
             timeout_s=timeout_s,
             join=self._cgroups.control,
             on_timeout=lambda: kill_below(self._cgroups.control),
-            kept_chunks=kept_chunks,
+            kept_bytes=kept_bytes,
         )
 
     def run_step(self, argv: Sequence[str], *, timeout_s: float, env: Mapping[str, str]) -> shell.Output:

@@ -9,7 +9,9 @@ from harness.machine.boot import Machine
 from harness.machine.cgroup import CounterReader
 from harness.observation import Counters, JournalLine, UnitState
 
-JOURNAL_KEPT_CHUNKS = 512
+JOURNAL_KEPT_BYTES = 16 * 2**20
+JOURNAL_LINES = 20_000
+SYNC_TIMEOUT_S = 20.0
 MESSAGE_CHARACTERS = 4000
 JOURNAL_FIELDS = "MESSAGE,PRIORITY,_PID,_SYSTEMD_UNIT,UNIT,SYSLOG_IDENTIFIER,_TRANSPORT,INVOCATION_ID,MESSAGE_ID"
 STATE = ("ActiveState", "SubState", "Result", "ExecMainCode", "ExecMainStatus", "NRestarts", "MainPID", "ControlGroup")
@@ -95,10 +97,13 @@ class Service:
         return done.text if done.status == 0 else ""
 
     def journal(self) -> list[dict[str, object]]:
-        """All journal records of the machine with the fields a judgement needs, oldest first."""
+        """The machine's last journal records with the fields a judgement needs, oldest first."""
+        # A service's last lines may still wait in journald's sockets, which hold up to 8 MiB each.
+        self.machine.run(["journalctl", "--sync"], timeout_s=SYNC_TIMEOUT_S)
         # --all: without it journalctl leaves out messages of more than 4096 bytes.
         argv = ["journalctl", "--quiet", "--no-pager", "--all", "--output=json", f"--output-fields={JOURNAL_FIELDS}"]
-        done = self.machine.run(argv, kept_chunks=JOURNAL_KEPT_CHUNKS)
+        argv.append(f"--lines={JOURNAL_LINES}")
+        done = self.machine.run(argv, kept_bytes=JOURNAL_KEPT_BYTES)
         records = []
         for line in done.stdout.splitlines():
             try:

@@ -10,6 +10,7 @@ import shutil
 import signal
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,7 @@ import sh
 from harness.errors import MachineError, UsageError
 
 CHUNK_BYTES = 64 * 1024
-KEPT_CHUNKS = 16
+KEPT_BYTES = 2**20
 ENVIRONMENT = {"LC_ALL": "C.UTF-8", "SYSTEMD_PAGER": "cat", "SYSTEMD_COLORS": "0", "SYSTEMD_URLIFY": "0"}
 ANY_STATUS = range(-64, 256)
 
@@ -51,11 +52,36 @@ class Output:
         return self.stderr.decode("utf-8", "replace").strip()
 
 
+class _Tail:
+    """A stream's last bytes; `sh` writes to it as to a file. Its own buffer counts chunks of no fixed size."""
+
+    def __init__(self, most_bytes: int) -> None:
+        self._most_bytes = most_bytes
+        self._chunks: deque[bytes] = deque()
+        self._held_bytes = 0
+        self.truncated = False
+
+    def write(self, chunk: bytes) -> None:
+        """Take more; drop what is too old."""
+        self._chunks.append(chunk)
+        self._held_bytes += len(chunk)
+        while self._held_bytes - len(self._chunks[0]) >= self._most_bytes:
+            self._held_bytes -= len(self._chunks.popleft())
+            self.truncated = True
+
+    def content(self) -> bytes:
+        """What is kept."""
+        held = b"".join(tuple(self._chunks))
+        self.truncated = self.truncated or len(held) > self._most_bytes
+        return held[-self._most_bytes :]
+
+
 class Background:
     """A command that goes on while others run; `pid` is its process id."""
 
-    def __init__(self, running: Any) -> None:
+    def __init__(self, running: Any, streams: Sequence[_Tail]) -> None:
         self._running = running
+        self._streams = streams
         self.pid: int = running.pid
 
     def is_alive(self) -> bool:
@@ -70,7 +96,7 @@ class Background:
 
     def output(self) -> str:
         """What it printed on both streams; complete once it ended."""
-        printed: bytes = self._running.stdout + self._running.stderr
+        printed = b"".join(stream.content() for stream in self._streams)
         return printed.decode("utf-8", "replace").strip()
 
 
@@ -90,8 +116,10 @@ def find(program: str, *, needed_for: str) -> str:
     return path
 
 
-def _options(env: Mapping[str, str] | None, join: Sequence[Path], kept_chunks: int) -> dict[str, Any]:
+def _options(env: Mapping[str, str] | None, join: Sequence[Path], streams: tuple[_Tail, _Tail]) -> dict[str, Any]:
     options: dict[str, Any] = {
+        "_out": streams[0],
+        "_err": streams[1],
         "_env": environment(env),
         "_ok_code": ANY_STATUS,
         "_tty_out": False,
@@ -99,7 +127,6 @@ def _options(env: Mapping[str, str] | None, join: Sequence[Path], kept_chunks: i
         "_truncate_exc": False,
         "_out_bufsize": CHUNK_BYTES,
         "_err_bufsize": CHUNK_BYTES,
-        "_internal_bufsize": kept_chunks,
         "_no_pipe": True,  # else sh keeps all output a second time, for a command it could be piped into
         "_bg": True,
         "_bg_exc": False,
@@ -142,18 +169,19 @@ def run(
     env: Mapping[str, str] | None = None,
     join: Sequence[Path] = (),
     on_timeout: Callable[[], None] | None = None,
-    kept_chunks: int = KEPT_CHUNKS,
+    kept_bytes: int = KEPT_BYTES,
 ) -> Output:
     """Run `argv` to its end, whatever its status, inside the cgroups `join`.
 
     After `timeout_s` the command is killed. `on_timeout` may first end what the command started elsewhere, since
-    killing nsenter does not end what runs behind it. `kept_chunks` times 64 KiB of each stream are kept.
+    killing nsenter does not end what runs behind it. The last `kept_bytes` of each stream are kept.
 
     Raises UsageError when the program is missing, MachineError when a cgroup in `join` is gone.
     """
     began = time.monotonic()
     timed_out = threading.Event()
-    running = _launch(argv, _options(env, join, kept_chunks))
+    streams = _Tail(kept_bytes), _Tail(kept_bytes)
+    running = _launch(argv, _options(env, join, streams))
 
     def overrun() -> None:
         timed_out.set()
@@ -174,13 +202,12 @@ def run(
         raise
     finally:
         timer.cancel()
-    stdout, stderr = running.stdout, running.stderr
-    kept = CHUNK_BYTES * kept_chunks
+    stdout, stderr = streams[0].content(), streams[1].content()
     return Output(
         status=running.exit_code,
         stdout=stdout,
         stderr=stderr,
-        truncated=len(stdout) >= kept or len(stderr) >= kept,
+        truncated=any(stream.truncated for stream in streams),
         timed_out=timed_out.is_set(),
         duration_s=time.monotonic() - began,
     )
@@ -188,4 +215,5 @@ def run(
 
 def start(argv: Sequence[str], *, env: Mapping[str, str] | None = None, join: Sequence[Path] = ()) -> Background:
     """Start `argv` in the background inside the cgroups `join`. Raises as `run` does."""
-    return Background(_launch(argv, _options(env, join, KEPT_CHUNKS)))
+    streams = _Tail(KEPT_BYTES), _Tail(KEPT_BYTES)
+    return Background(_launch(argv, _options(env, join, streams)), streams)

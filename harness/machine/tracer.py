@@ -4,6 +4,7 @@ The programs count by leaf cgroup id, which is the inode of the unit's directory
 A run without bpftrace works too; it only takes more trials.
 """
 
+import contextlib
 import json
 import os
 import shutil
@@ -24,6 +25,7 @@ from harness.observation import Seen
 PROGRAMS = ("observe.bt", "observe_capabilities.bt")
 READY_TIMEOUT_S = 20.0
 STOP_TIMEOUT_S = 15.0
+STOP_AGAIN_S = 2.0
 AUDIT_ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}  # linux/audit.h
 # security_vm_enough_memory() asks for CAP_SYS_ADMIN in these and takes no for an answer (mm/util.c).
 ASKS_FOR_NOTHING = frozenset(
@@ -81,17 +83,22 @@ class Tracer:
             return None
         maps: dict[str, dict[str, object]] = {}
         for running, output in self._running:
-            if running.is_alive():
-                os.kill(running.pid, signal.SIGINT)  # bpftrace prints its maps and ends
-                _await_end(running)
+            if not _end(running):
+                return None
             maps |= _maps(output)
         return _seen(maps, {str(number) for number in cgroup_ids}, with_capabilities=self.attached[1])
 
 
-def _await_end(running: shell.Background) -> None:
+def _end(running: shell.Background) -> bool:
+    """Have bpftrace print its maps and end; it may miss a signal while it is busy, so it is told again."""
     deadline = time.monotonic() + STOP_TIMEOUT_S
     while running.is_alive() and time.monotonic() < deadline:
-        time.sleep(0.02)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(running.pid, signal.SIGINT)
+        again = time.monotonic() + STOP_AGAIN_S
+        while running.is_alive() and time.monotonic() < again:
+            time.sleep(0.02)
+    return not running.is_alive()
 
 
 def _maps(output: Path) -> dict[str, dict[str, object]]:

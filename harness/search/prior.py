@@ -7,7 +7,9 @@ from collections.abc import Iterable
 from pathlib import PurePosixPath
 
 from harness.judge.baseline import Baseline
+from harness.observation import Seen
 from harness.scenario import Scenario
+from harness.search.traced import traced
 from harness.unit.tightening import Offer, Tightening
 
 NEARLY_CERTAIN = 0.97
@@ -22,26 +24,26 @@ PRIVATE = ("/tmp", "/var/tmp", "/run", "/dev", "/proc", "/sys", "/home", "/root"
 
 
 def risks(
-    offers: Iterable[Offer], baseline: Baseline, scenario: Scenario, *, writable: Iterable[str]
+    offers: Iterable[Offer],
+    baseline: Baseline,
+    scenario: Scenario,
+    *,
+    seen: Seen | None = None,
+    writable: Iterable[str] = (),
 ) -> dict[Tightening, float]:
-    """The chance of each offered tightening to break the service, 0 to 1."""
+    """The chance of each offered tightening to break the service, 0 to 1; `seen` is what a traced pass saw."""
     moved = _evidence(baseline, scenario, writable=tuple(writable))
-    result = {}
-    for offer in offers:
-        risk = offer.risk
-        for name, value in moved.items():
-            if _concerns(offer.tightening, name):
-                risk = value
-        result[offer.tightening] = risk
-    return result
+    if seen is not None:
+        moved |= traced(seen, baseline)
+    return {offer.tightening: _risk(offer, moved) for offer in offers}
 
 
-def _concerns(tightening: Tightening, name: str) -> bool:
-    """Whether `name`, a directive, `directive=rung` or an item of a bundle, speaks of this tightening."""
-    directive, _, rest = name.partition(" ")
-    if rest:
-        return tightening.directive == directive and (rest in tightening.items or rest == tightening.rung)
-    return tightening.directive == directive
+def _risk(offer: Offer, moved: dict[str, float]) -> float:
+    """What is known of the rung or of the riskiest item; else of the directive; else the catalogue's own chance."""
+    tightening = offer.tightening
+    names = (tightening.rung, *tightening.items)
+    known = [moved[name] for item in names if (name := f"{tightening.directive} {item}") in moved]
+    return max(known) if known else moved.get(tightening.directive, offer.risk)
 
 
 def _evidence(baseline: Baseline, scenario: Scenario, *, writable: tuple[str, ...]) -> dict[str, float]:

@@ -152,7 +152,7 @@ def test_a_life_cycle_action_has_what_it_does_and_nothing_else(tmp_path: Path, k
         ('name = "a"', "companions.0: say either `unit` or `run`"),
         ('run = "a"', "companions.0: a companion with `run` needs a `name`"),
         ('unit = "a.service"\naddresses = ["10.1.2.3"]', "needs a prefix length"),
-        ('unit = "a.service"\naddresses = ["10.1.2.300/8"]', "companions.0.addresses: '10.1.2.300/8'"),
+        ('unit = "a.service"\naddresses = ["10.1.2.300/8"]', "companions.0.addresses.0: '10.1.2.300/8' does not"),
     ],
 )
 def test_a_companion_is_a_unit_or_a_command(tmp_path: Path, keys: str, said: str) -> None:

@@ -19,14 +19,24 @@ MemoryMax={memory}
 OOMPolicy=continue
 TasksMax={tasks}
 """
-FORKING = "[Service]\nExecStart=sh -c 'for i in 1 2 3 4 5 6 7 8; do sleep infinity & done; wait'\nTasksMax={tasks}\n"
+FORKS = """\
+import os, signal
+for _ in range(8):
+    try:
+        if os.fork() == 0:
+            break
+    except OSError:
+        pass
+signal.pause()
+"""
+FORKING = "[Service]\nExecStart=python3 /forks.py\nTasksMax={tasks}\n"
 BUSY = "[Service]\nExecStart=sh -c 'while :; do :; done'\nCPUQuota=10%\n"
 
 
 def spec(**units: str) -> MachineSpec:
-    return MachineSpec(
-        files={f"/etc/systemd/system/{name}.service": (text.encode(), 0o644, (0, 0)) for name, text in units.items()}
-    )
+    files = {f"/etc/systemd/system/{name}.service": text for name, text in units.items()}
+    files["/forks.py"] = FORKS
+    return MachineSpec(files={path: (text.encode(), 0o644, (0, 0)) for path, text in files.items()})
 
 
 def started(machine: Machine, unit: str) -> Service:
@@ -102,19 +112,20 @@ def test_a_missing_machine_is_told_as_such(machine):
     assert caught.type.__name__ == "MachineError"
 
 
+@pytest.fixture(scope="module")
+def pair() -> Iterator[list[Machine]]:
+    limits = [{"memory": "20M", "tasks": 3}, {"memory": "200M", "tasks": 100}]
+    with ExitStack() as stack:
+        yield [
+            stack.enter_context(
+                Machine(spec(hungry=MEMORY_HUNGRY.format(**each), forking=FORKING.format(**each), busy=BUSY))
+            )
+            for each in limits
+        ]
+
+
 class TestSideBySide:
     """Two machines at once with units of the same name, each with limits and counters of its own."""
-
-    @pytest.fixture(scope="class")
-    def pair(self) -> Iterator[list[Machine]]:
-        limits = [{"memory": "20M", "tasks": 3}, {"memory": "200M", "tasks": 100}]
-        with ExitStack() as stack:
-            yield [
-                stack.enter_context(
-                    Machine(spec(hungry=MEMORY_HUNGRY.format(**each), forking=FORKING.format(**each), busy=BUSY))
-                )
-                for each in limits
-            ]
 
     def test_memory_limits_bind_apart(self, pair, until):
         tight, loose = (started(machine, "hungry") for machine in pair)
@@ -136,7 +147,7 @@ class TestSideBySide:
         used = busy.counters().cpu_usage_usec
         assert used is not None
         assert used > 0
-        assert started(pair[1], "hungry").counters().cpu_throttled_periods == 0
+        assert started(pair[1], "hungry").counters().cpu_throttled_periods in (0, None)
 
     def test_processes_are_told_apart(self, pair):
         first, second = (set(started(machine, "busy").pids()) for machine in pair)

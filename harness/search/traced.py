@@ -1,0 +1,87 @@
+"""From what a traced pass saw the unit use to the chance that a tightening breaks it.
+
+What was used may still be missed without harm, and what was not seen may be used on a path the pass did not take: so
+even here nothing is certain, and every line is tried.
+"""
+
+from collections.abc import Iterable
+
+from harness.judge.baseline import Baseline
+from harness.judge.privilege import CAPABILITIES
+from harness.observation import Seen
+
+USED = 0.93
+MAYBE = 0.4
+UNUSED = 0.015
+# Calls that systemd's own directives refuse: (directive, rung or "", calls).
+CALLS: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("ProtectHostname", ("sethostname", "setdomainname")),
+    ("ProtectClock", ("adjtimex", "clock_adjtime", "settimeofday", "clock_settime")),
+    ("ProtectKernelModules", ("init_module", "finit_module", "delete_module")),
+    ("ProtectKernelLogs", ("syslog",)),
+    ("RestrictRealtime", ("sched_setscheduler", "sched_setattr")),
+    ("LockPersonality", ("personality",)),
+    ("PrivateIPC", ("shmget", "semget", "msgget", "mq_open")),
+    ("PrivateMounts", ("mount", "umount2", "move_mount", "fsopen")),
+)
+PATHS: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("ProtectHome", ("/home/", "/root/", "/run/user/")),
+    ("ProtectKernelTunables", ("/proc/kallsyms", "/proc/kcore")),
+    ("ProtectKernelModules", ("/lib/modules/", "/usr/lib/modules/")),
+    ("ProtectKernelLogs", ("/dev/kmsg", "/proc/kmsg")),
+)
+PLAIN_DEVICES = (
+    "null",
+    "zero",
+    "full",
+    "random",
+    "urandom",
+    "tty",
+    "ptmx",
+    "pts/",
+    "shm/",
+    "log",
+    "mqueue/",
+    "std",
+    "fd/",
+)
+
+
+def traced(seen: Seen, baseline: Baseline) -> dict[str, float]:
+    """Risks by name: a directive, `directive rung`, or `directive item`."""
+    found: dict[str, float] = {}
+    calls = set(seen.calls)
+    for directive, names in CALLS:
+        found[directive] = MAYBE if calls & set(names) else UNUSED
+    opened = (*seen.opened, *seen.opened_for_writing)
+    for directive, prefixes in PATHS:
+        if _any_below(opened, prefixes):
+            found[directive] = MAYBE
+    found["MemoryDenyWriteExecute"] = USED if seen.writable_code else UNUSED
+    devices = [path for path in opened if path.startswith("/dev/") and not path[5:].startswith(PLAIN_DEVICES)]
+    found["PrivateDevices"] = MAYBE if devices else UNUSED
+    proc = [path.split("/")[2] for path in opened if path.startswith("/proc/") and path.count("/") > 1]
+    found["ProcSubset"] = (
+        MAYBE if any(name not in ("self", "thread-self") and not name.isdigit() for name in proc) else UNUSED
+    )
+    found["ProtectProc"] = MAYBE if any(name.isdigit() for name in proc) else UNUSED
+    found |= _sets(seen, baseline)
+    return found
+
+
+def _sets(seen: Seen, baseline: Baseline) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for family in ("AF_UNIX", "AF_INET", "AF_INET6", "AF_NETLINK", "AF_PACKET"):
+        found[f"RestrictAddressFamilies {family}"] = USED if family in seen.families else UNUSED
+    for kind in ("cgroup", "ipc", "mnt", "net", "pid", "user", "uts"):
+        found[f"RestrictNamespaces {kind}"] = USED if kind in seen.namespaces else UNUSED
+    # Where no process holds a capability, what the kernel granted was systemd's own work on the way.
+    if seen.capabilities is not None and any(baseline.privileges.values()):
+        for number, name in enumerate(CAPABILITIES):
+            used = number in seen.capabilities
+            found[f"CapabilityBoundingSet CAP_{name}"] = 0.7 if used else UNUSED
+    return found
+
+
+def _any_below(paths: Iterable[str], prefixes: tuple[str, ...]) -> bool:
+    return any(path.startswith(prefixes) for path in paths)
