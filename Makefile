@@ -2,9 +2,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-DEBIAN_PACKAGES := systemd-container iproute2 util-linux mount python3 python3-venv
+DEBIAN_PACKAGES := systemd-container iproute2 util-linux mount bpftrace python3 python3-venv
 DEMO_PACKAGES := redis-server
-TEST_PACKAGES := redis-server nginx-light curl
+TEST_PACKAGES := redis-server nginx curl openssl
 
 .DELETE_ON_ERROR:
 .PHONY: setup demo test test-quick lint bench clean help

@@ -69,7 +69,11 @@ class Process:
 
 @dataclass(frozen=True)
 class StepResult:
-    """What one step, ready check, life-cycle action or after-check did. `problem` is empty when all was as expected."""
+    """What one step, ready check, life-cycle action or after-check did.
+
+    `problem` is empty when all was as expected. `service_cpu_s` is processor time that the unit's processes used
+    meanwhile, for load steps.
+    """
 
     name: str
     part: str
@@ -80,6 +84,7 @@ class StepResult:
     stdout: str = ""
     stderr: str = ""
     timed_out: bool = False
+    service_cpu_s: float | None = None
 
     @property
     def ok(self) -> bool:

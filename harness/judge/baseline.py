@@ -18,11 +18,12 @@ class Baseline:
     """Facts of the passing baseline runs.
 
     `identities` are (comm, uid, gid) seen in every run; `privileges` the capabilities ever held by each identity;
-    `slowest_s` the longest duration of each step; `stops` the (active state, result) pairs after the stop.
+    `slowest_s` the longest duration of each step and `most_cpu_s` the most processor time the unit used in it; `stops` the (active state, result) pairs after the stop.
     """
 
     templates: frozenset[str]
     slowest_s: Mapping[str, float]
+    most_cpu_s: Mapping[str, float]
     identities: frozenset[Identity]
     privileges: Mapping[Identity, int]
     states: frozenset[str]
@@ -34,9 +35,11 @@ class Baseline:
     def of(cls, observations: Sequence[Observation]) -> Self:
         """Take the facts out of at least one passing observation."""
         slowest: dict[str, float] = {}
+        most_cpu: dict[str, float] = {}
         for observation in observations:
             for step in observation.steps:
                 slowest[step.name] = max(slowest.get(step.name, 0.0), step.duration_s)
+                most_cpu[step.name] = max(most_cpu.get(step.name, 0.0), step.service_cpu_s or 0.0)
             start_s = observation.durations_s.get("start", 0.0)
             slowest["start"] = max(slowest.get("start", 0.0), start_s)
         privileges: dict[Identity, int] = {}
@@ -45,6 +48,7 @@ class Baseline:
         return cls(
             templates=frozenset().union(*(templates(item.journal) for item in observations)),
             slowest_s=slowest,
+            most_cpu_s=most_cpu,
             identities=frozenset.intersection(*(_identities(item.processes) for item in observations)),
             privileges=privileges,
             states=frozenset(item.at_work.active_state for item in observations),

@@ -6,7 +6,7 @@ from harness.judge.effective import ignored
 from harness.judge.novelty import news
 from harness.judge.privilege import more_privilege
 from harness.judge.verdict import Outcome, Verdict
-from harness.observation import Observation
+from harness.observation import Observation, StepResult
 from harness.scenario import Scenario
 from harness.unit.catalogue import Catalogue
 from harness.unit.tightening import Tightening
@@ -15,6 +15,8 @@ KEPT_EVIDENCE = 6
 TOLD_CHARACTERS = 160
 # Below this a ratio of durations says more of the machine's noise than of the service.
 NOISE_S = 0.25
+# A step that much slower than allowed waits for something that never comes, rather than for a busy machine.
+WAITING_FACTOR = 3.0
 
 
 def judge(
@@ -105,8 +107,22 @@ def _damage(scenario: Scenario, observation: Observation, baseline: Baseline | N
     if fresh:
         return f"new in the log: {fresh[0].message[:200]}"
     for step in observation.steps:
-        allowed_s = scenario.slowdown_max * baseline.slowest_s.get(step.name, step.duration_s)
-        if step.kind == "load" and step.duration_s > allowed_s + NOISE_S:
-            slower = step.duration_s / baseline.slowest_s[step.name]
-            return f"step {step.name}: {slower:.1f} times the slowest baseline (allowed {scenario.slowdown_max:g})"
+        if slower := _slower(step, scenario, baseline):
+            return slower
     return ""
+
+
+def _slower(step: StepResult, scenario: Scenario, baseline: Baseline) -> str:
+    """Why a load step is too slow, empty when it is not.
+
+    On a busy machine everything takes longer, so a longer time counts only when the service also worked more for it,
+    or when it is so much longer that waiting is part of it.
+    """
+    before_s, cpu_before_s = baseline.slowest_s.get(step.name, 0.0), baseline.most_cpu_s.get(step.name, 0.0)
+    if step.kind != "load" or before_s <= 0 or step.duration_s <= scenario.slowdown_max * before_s + NOISE_S:
+        return ""
+    times = step.duration_s / before_s
+    more_work = (step.service_cpu_s or 0.0) > (1 + (scenario.slowdown_max - 1) / 2) * cpu_before_s
+    if not more_work and times < WAITING_FACTOR * scenario.slowdown_max:
+        return ""
+    return f"step {step.name}: {times:.1f} times the slowest baseline (allowed {scenario.slowdown_max:g})"

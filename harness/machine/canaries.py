@@ -17,6 +17,7 @@ SERVICE_TIMEOUT_S = 30
 ALL_TIMEOUT_S = 60.0
 UNITS = "/etc/systemd/system"
 OUTPUT = "/run/canaries"
+ROLES = ("under", "without")
 IGNORED = re.compile(r"\bignoring\b|proceeding without|not support", re.IGNORECASE)
 # What systemd says of a service that it could not start as asked.
 REFUSED = re.compile(r"Failed (?:at step|to set up|to locate|to determine)")
@@ -54,7 +55,13 @@ def _has_python(root: Path) -> bool:
 def _result(canary: Canary, version: int, runs: Mapping[str, Run]) -> CanaryResult:
     if canary.version > version:
         return canary.result(Standing.UNKNOWN, f"needs systemd {canary.version}")
-    return canary.compare(runs[f"{canary.name} under"], runs[f"{canary.name} without"])
+    return canary.compare(*(_run(canary, role, runs) for role in ROLES))
+
+
+def _run(canary: Canary, role: str, runs: Mapping[str, Run]) -> Run:
+    run = runs[f"{canary.name} {role}"]
+    subject = runs.get(f"{canary.name} {role} subject", run)
+    return run if subject is run or subject.answer is Answer.HOLDS else Run(None, f"before it: {subject.said}")
 
 
 # -- the services
@@ -101,7 +108,7 @@ def _services(canaries: Iterable[Canary]) -> list[_Service]:
     single: list[_Service] = []
     for canary in canaries:
         before = first.unit
-        for role, lines in (("under", canary.under), ("without", canary.without)):
+        for role, lines in zip(ROLES, (canary.under, canary.without), strict=True):
             unit = f"canary-{canary.name}-{role}.service"
             probe = (f"{canary.name} {role}", canary.script, canary.arguments)
             if canary.subject:

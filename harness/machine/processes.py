@@ -1,5 +1,6 @@
 """What the unit's processes are and hold, read from the host's /proc (proc(5)): ids, capabilities, sockets."""
 
+import os
 import socket
 import struct
 from collections.abc import Iterable
@@ -43,6 +44,18 @@ def snapshot(leader: int, pids: Iterable[int], *, seen_at: str) -> list[Process]
             )
         )
     return found
+
+
+def cpu_s(pids: Iterable[int]) -> float:
+    """Processor time used by the processes and by children they waited for, in seconds (proc_pid_stat(5), 14-17)."""
+    ticks = 0
+    for pid in pids:
+        try:
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        ticks += sum(int(field) for field in fields[11:15])
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def _namespace(pid: int, kind: str) -> str:

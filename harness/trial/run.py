@@ -26,6 +26,7 @@ from harness.unit.dropin import FILE_NAME as DROP_IN
 from harness.unit.exposure import overall
 
 KEPT_LINES = 400
+KEPT_FILE_LINES = 100
 LOG_BYTES = 256 * 1024
 AnyCheck = TypeVar("AnyCheck", bound=Check)
 
@@ -176,9 +177,13 @@ def _start_companion(companion: Companion, machine: Machine, workload: Workload,
     if companion.unit is not None:
         done = machine.run(["systemctl", "start", companion.unit])
     else:
-        keep = ["systemd-run", "--quiet", f"--unit={name}", "--slice=harness.slice", "sh", "-c", companion.run or ""]
-        done = machine.run(keep)
-    problem = "" if done.status == 0 else f"the companion did not start: {done.error_text[:300]}"
+        keep = ["systemd-run", "--quiet", f"--unit={name}", "--slice=harness.slice"]
+        keep += [f"--setenv={key}={value}" for key, value in workload.env.items()]
+        done = machine.run([*keep, "sh", "-c", companion.run or ""])
+    problem = ""
+    if done.status != 0:
+        said = machine.run(["journalctl", "--quiet", "--no-pager", "--output=cat", "--lines=5", f"--unit={name}"]).text
+        problem = f"the companion did not start: {done.error_text} {said}".strip()[:400]
     record.step(StepResult(name, "companion", "functional", problem, done.status, done.duration_s))
     if companion.ready is not None:
         record.step(workload.poll(companion.ready, name=f"{name} ready", part="companion"))
@@ -208,7 +213,9 @@ def _work(trial: Trial, service: Service, workload: Workload, record: _Record) -
     with record.timed("steps"):
         for step in trial.scenario.steps:
             check = _patient(trial, step)
-            record.step(workload.run(check, name=step.name, part="steps", kind=step.kind.value, repeat=step.repeat))
+            before_s = processes.cpu_s(service.pids())
+            done = workload.run(check, name=step.name, part="steps", kind=step.kind.value, repeat=step.repeat)
+            record.step(replace(done, service_cpu_s=max(0.0, processes.cpu_s(service.pids()) - before_s)))
             record.see(service, at=step.name)
     record.update(reached=Stage.STEPS)
     with record.timed("life_cycle"):
@@ -268,12 +275,12 @@ def _collect(trial: Trial, machine: Machine, record: _Record, kernel: KernelLog)
     pids = frozenset(process.pid for process in record.processes.values())
     comms = {process.comm for process in record.processes.values()}
     records = Service(machine, trial.scenario.unit).journal()
-    lines = journal_lines(records, trial.scenario.unit, pids)
+    lines = _cut(journal_lines(records, trial.scenario.unit, pids))
     written = machine.overlay.changed()
     lines += _log_files(machine, written)
     kernel_lines = kernel.lines(machine.name, record.host_pids, comms)
     record.update(
-        journal=tuple(lines[-3 * KEPT_LINES :]),
+        journal=tuple(lines),
         kernel=tuple(kernel_lines[-KEPT_LINES:]),
         written=tuple(written),
     )
@@ -282,6 +289,13 @@ def _collect(trial: Trial, machine: Machine, record: _Record, kernel: KernelLog)
             _write_raw(trial.folder, trial.drop_in, journal=records, kernel=kernel_lines)
         except OSError as error:
             raise MachineError(f"cannot keep what was seen in {trial.folder}: {error}") from error
+
+
+def _cut(lines: list[JournalLine]) -> list[JournalLine]:
+    """The last lines, but all of the manager's: a chatty service must not push out why it failed."""
+    rest = [line for line in lines if not line.from_manager][-KEPT_LINES:]
+    kept = {id(line) for line in rest}
+    return [line for line in lines if line.from_manager or id(line) in kept]
 
 
 def _write_raw(folder: Path, drop_in: str, *, journal: Iterable[dict[str, object]], kernel: Iterable[str]) -> None:
@@ -296,7 +310,7 @@ def _log_files(machine: Machine, written: Iterable[str]) -> list[JournalLine]:
     lines = []
     for path in written:
         if path.startswith("/var/log/"):
-            for text in machine.overlay.added_text(path, most_bytes=LOG_BYTES).splitlines()[-KEPT_LINES:]:
+            for text in machine.overlay.added_text(path, most_bytes=LOG_BYTES).splitlines()[-KEPT_FILE_LINES:]:
                 message = shortened(text)
                 lines.append(JournalLine(priority=6, identifier=path, pid=None, message=message, from_manager=False))
     return lines

@@ -34,14 +34,14 @@ class Workload:
 
     def __init__(self, machine: Machine, env: Mapping[str, str]) -> None:
         self._machine = machine
-        self._env = env
+        self.env = env
 
     def run(self, check: Check, *, name: str, part: str, kind: str = "functional", repeat: int = 1) -> StepResult:
         """Run a check `repeat` times, until it fails; the duration is that of all repeats."""
         began = time.monotonic()
         result = StepResult(name=name, part=part, kind=kind, problem="", status=None, duration_s=0.0)
         for number in range(repeat):
-            done = self._machine.run_step(self._argv(check), timeout_s=check.timeout_s, env=self._env)
+            done = self._machine.run_step(self._argv(check), timeout_s=check.timeout_s, env=self.env)
             problem = unmet(check, done)
             if problem and repeat > 1:
                 problem = f"repeat {number + 1} of {repeat}: {problem}"
@@ -75,7 +75,7 @@ class Workload:
 
     def _argv(self, check: Check) -> list[str]:
         # A step must find the same world whatever the harness was started with.
-        clean = ["env", "-i", *(f"{key}={value}" for key, value in self._env.items())]
+        clean = ["env", "-i", *(f"{key}={value}" for key, value in self.env.items())]
         command = ["sh", "-c", f"cd {INSIDE} 2>/dev/null || cd /\n{check.run}"]
         if check.user is not None:
             return [*clean, "runuser", "-u", check.user, "--", *command]
