@@ -14,6 +14,7 @@ from harness.machine import doctor as doctor_module
 from harness.report import trial as trial_report
 from harness.report.progress import Reporter
 from harness.report.summary import console, show
+from harness.report.why import explain
 from harness.scenario import load
 
 app = typer.Typer(
@@ -112,6 +113,19 @@ def report(run: Annotated[Path, typer.Argument(help="A run folder below results/
     """
     answer, store = session.think_again(run)
     show(answer, store.folder, console())
+
+
+@app.command()
+def why(
+    run: Annotated[Path, typer.Argument(help="A run folder below results/", show_default=False)],
+    directive: Annotated[str, typer.Argument(help="A directive, such as ProtectSystem", show_default=False)],
+) -> None:
+    """Say why a directive is not stricter: the failing trial, its step, and the lines that show it.
+
+    Example: harness why results/redis-20260102-030405 IPAddressDeny
+    """
+    answer, store = session.think_again(run)
+    explain(answer, store.folder, directive, console())
 
 
 def main() -> None:

@@ -18,7 +18,8 @@ class Baseline:
     """Facts of the passing baseline runs.
 
     `identities` are (comm, uid, gid) seen in every run; `privileges` the capabilities ever held by each identity;
-    `slowest_s` the longest duration of each step and `most_cpu_s` the most processor time the unit used in it; `stops` the (active state, result) pairs after the stop.
+    `slowest_s` the longest duration of each step and `most_cpu_s` the most processor time the unit used in it;
+    `stops` the (active state, result) pairs after the stop.
     """
 
     templates: frozenset[str]

@@ -1,0 +1,76 @@
+"""Why a directive is as it is in a run's answer: what is in force, and the witness for what is not."""
+
+import difflib
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+
+from harness.errors import UsageError
+from harness.judge.verdict import Verdict
+from harness.results.recommendation import Answer
+from harness.unit import catalogue
+from harness.unit.dropin import FILE_NAME
+from harness.unit.tightening import Tightening
+
+
+def explain(answer: Answer, folder: Path, name: str, out: Console) -> None:
+    """Print all that the run knows of one directive. Raises UsageError for a name that is no directive."""
+    directive = catalogue.load().get(name)
+    if directive is None:
+        known = [item.name for item in catalogue.load()]
+        near = difflib.get_close_matches(name, known, n=3)
+        raise UsageError(f"{name}: not a directive known here", hint=f"did you mean {', '.join(near) or known[0]}?")
+    name = directive.name
+    out.print(f"[bold]{name}[/]  {directive.manual}", soft_wrap=True)
+    said = [
+        *_in_force(answer, name),
+        *_left_out(answer, name),
+        *(f"beyond: {key.label}, which needs {other.label}" for key, other in _unreached(answer, name)),
+        *(f"undecided: {key.label}" for key in sorted(answer.result.undecided) if key.directive == name),
+    ]
+    for line in said:
+        out.print(escape(line), soft_wrap=True)
+    for key, verdicts in _witnesses(answer, name):
+        _witness(key, verdicts, folder, answer, out)
+    for pair in answer.result.pairs:
+        if pair.refused.directive == name or any(key.directive == name for key in pair.kept):
+            kept = ", ".join(sorted(key.label for key in pair.kept))
+            out.print(escape(f"conflict: {pair.refused.label} fails together with {kept}"), soft_wrap=True)
+    if not said and not _witnesses(answer, name):
+        out.print("nothing in this run speaks of it", soft_wrap=True)
+
+
+def _in_force(answer: Answer, name: str) -> list[str]:
+    trial = answer.passing_trial()
+    return [
+        f"in force: {key.label}, passed trial {trial} together with all the rest"
+        for key in sorted(answer.result.accepted)
+        if key.directive == name
+    ]
+
+
+def _left_out(answer: Answer, name: str) -> list[str]:
+    reasons = [f"not searched: {item.reason}" for item in answer.left_out if item.directive == name]
+    alone = answer.scenario.leave_alone.get(name)
+    return [*reasons, f"the scenario says: {alone}"] if alone else reasons
+
+
+def _unreached(answer: Answer, name: str) -> list[tuple[Tightening, Tightening]]:
+    return [(key, other) for key, other in sorted(answer.result.unreached.items()) if key.directive == name]
+
+
+def _witnesses(answer: Answer, name: str) -> list[tuple[Tightening, tuple[Verdict, ...]]]:
+    return [(key, item.witnesses) for key, item in sorted(answer.result.refused.items()) if key.directive == name]
+
+
+def _witness(key: Tightening, verdicts: tuple[Verdict, ...], folder: Path, answer: Answer, out: Console) -> None:
+    last = verdicts[-1]
+    again = f", and so did trial {verdicts[0].trial_id}" if len(verdicts) > 1 else ""
+    out.print(f"\n[bold]refused[/]  {escape(key.label)}", soft_wrap=True)
+    out.print(escape(f"witness  trial {last.trial_id} failed with it on top of all the rest{again}"), soft_wrap=True)
+    out.print(f"because  {escape(last.reason)}", soft_wrap=True)
+    for line in last.detail.splitlines():
+        out.print(f"[dim]         {escape(line)}[/]", soft_wrap=True)
+    drop_in = folder / "trials" / last.trial_id / FILE_NAME
+    out.print(f"see it   harness try {escape(str(answer.scenario.path))} --with {escape(str(drop_in))}", soft_wrap=True)
