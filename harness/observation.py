@@ -51,8 +51,9 @@ class Counters:
 class Process:
     """One process of the unit as `/proc/PID/status` shows it.
 
-    `capabilities` is CapEff and `bounding` CapBnd, as numbers; `seccomp` the mode (2 is a filter); `namespaces` are the
-    kinds in which it is apart from the machine's systemd.
+    It was first seen at the step `seen_at`, and at `sightings` steps in all. `capabilities` is CapEff and `bounding`
+    CapBnd, as numbers; `seccomp` the mode (2 is a filter); `namespaces` are the kinds in which it is apart from the
+    machine's systemd.
     """
 
     pid: int
@@ -65,6 +66,7 @@ class Process:
     no_new_privileges: bool = False
     seccomp: int = 0
     namespaces: tuple[str, ...] = ()
+    sightings: int = 1
 
 
 @dataclass(frozen=True)

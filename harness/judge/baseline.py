@@ -4,25 +4,31 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
-from harness.judge.novelty import templates
-from harness.observation import Observation, Process
+from harness.judge.novelty import is_trouble, template, templates
+from harness.observation import JournalLine, Observation, Process
 from harness.scenario import Scenario
 
 Identity = tuple[str, int, int]
 PATIENCE_FACTOR = 6.0
 PATIENCE_FLOOR_S = 2.0
+LASTING_SIGHTINGS = 3
+MOVING = ("/tmp/", "/var/tmp/", "/run/", "/dev/", "/etc/machine-id")
 
 
 @dataclass(frozen=True)
 class Baseline:
     """Facts of the passing baseline runs.
 
-    `identities` are (comm, uid, gid) seen in every run; `privileges` the capabilities ever held by each identity;
-    `slowest_s` the longest duration of each step and `most_cpu_s` the most processor time the unit used in it;
-    `stops` the (active state, result) pairs after the stop.
+    `said` are the templates of lines that every run logged, `kept_files` those of paths that every run wrote, `lasting`
+    the programs that every run had a lasting process of. `identities` are (comm, uid, gid) seen in every run;
+    `privileges` the capabilities ever held by each. `slowest_s` is the longest duration of each step, `most_cpu_s` the
+    most processor time the unit used in it. `stops` are the (active state, result) pairs after the stop.
     """
 
     templates: frozenset[str]
+    said: frozenset[str]
+    kept_files: frozenset[str]
+    lasting: frozenset[str]
     slowest_s: Mapping[str, float]
     most_cpu_s: Mapping[str, float]
     identities: frozenset[Identity]
@@ -48,6 +54,9 @@ class Baseline:
             privileges[identity(process)] = privileges.get(identity(process), 0) | process.capabilities
         return cls(
             templates=frozenset().union(*(templates(item.journal) for item in observations)),
+            said=frozenset.intersection(*(templates(_own(item.journal)) for item in observations)),
+            kept_files=frozenset.intersection(*(file_templates(item.written) for item in observations)),
+            lasting=frozenset.intersection(*(_lasting(item.processes) for item in observations)),
             slowest_s=slowest,
             most_cpu_s=most_cpu,
             identities=frozenset.intersection(*(_identities(item.processes) for item in observations)),
@@ -67,6 +76,20 @@ class Baseline:
 def identity(process: Process) -> Identity:
     """What a process is known by from run to run: its name and whom it runs as."""
     return process.comm, process.uid, process.gid
+
+
+def file_templates(paths: Iterable[str]) -> frozenset[str]:
+    """Paths with random parts masked; what lies in private places may move under a candidate, and is left out."""
+    return frozenset(template(path) for path in paths if not path.startswith(MOVING))
+
+
+def _own(lines: Iterable[JournalLine]) -> list[JournalLine]:
+    return [line for line in lines if not line.from_manager and not is_trouble(line)]
+
+
+def _lasting(processes: Iterable[Process]) -> frozenset[str]:
+    """Programs seen at several steps: a child that lives for moments is seen by chance."""
+    return frozenset(process.comm for process in processes if process.sightings >= LASTING_SIGHTINGS)
 
 
 def _processes(observations: Iterable[Observation]) -> Iterable[Process]:

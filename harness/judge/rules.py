@@ -3,6 +3,7 @@
 from harness.judge.baseline import Baseline
 from harness.judge.culprits import evidence, suspects
 from harness.judge.effective import ignored
+from harness.judge.missing import missing
 from harness.judge.novelty import news
 from harness.judge.privilege import more_privilege
 from harness.judge.verdict import Outcome, Verdict
@@ -77,7 +78,7 @@ def _why_not_started(observation: Observation) -> str:
 
 def _telling(scenario: Scenario, observation: Observation, baseline: Baseline | None) -> str:
     """The line that says most about why: the kernel's, else a new complaint of the service, else the step's."""
-    lines = list(observation.kernel[:1])
+    lines = [line.partition(": audit:")[0] for line in observation.kernel[:1]]
     known = baseline.templates if baseline is not None else frozenset()
     fresh = news(observation.journal, known=known, ignore=scenario.ignore_log)
     lines += [line.message for line in fresh if not line.from_manager]
@@ -106,6 +107,8 @@ def _damage(scenario: Scenario, observation: Observation, baseline: Baseline | N
     fresh = news(observation.journal, known=baseline.templates, ignore=scenario.ignore_log)
     if fresh:
         return f"new in the log: {fresh[0].message[:200]}"
+    if lost := missing(observation, baseline, ignore=scenario.ignore_log):
+        return lost
     for step in observation.steps:
         if slower := _slower(step, scenario, baseline):
             return slower

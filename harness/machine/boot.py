@@ -21,11 +21,13 @@ from typing import Self
 
 from harness.errors import MachineError
 from harness.machine import quiet, shell
-from harness.machine.cgroup import MachineCgroups, hierarchies, kill_below, remove_tree
+from harness.machine.cgroup import MachineCgroups, hierarchies, kill_below, pids_below, remove_tree
 from harness.machine.overlay import Overlay
 
 BOOT_TIMEOUT_S = 60.0
 SCRATCH = Path("/var/tmp")
+# What commands inside are looked up in: the caller's own PATH says nothing of the root tree.
+PATH_INSIDE = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 LEAST_FREE_BYTES = 16 * 2**20
 # What would reach past the machine: the host's clock, modules, raw I/O, boot, kernel log, LSM policy and accounting.
 WITHHELD = (
@@ -265,6 +267,7 @@ class Machine:
         return shell.run(
             argv,
             timeout_s=timeout_s,
+            env={"PATH": PATH_INSIDE},
             join=self._cgroups.control,
             on_timeout=lambda: kill_below(self._cgroups.control),
             kept_bytes=kept_bytes,
@@ -276,7 +279,7 @@ class Machine:
         return shell.run(
             [*self.entry(), *argv],
             timeout_s=timeout_s,
-            env=env,
+            env={"PATH": PATH_INSIDE, **env},
             join=self._cgroups.workload,
             on_timeout=self.end_workload,
         )
@@ -288,6 +291,10 @@ class Machine:
     def unit_cgroups(self, control_group: str) -> dict[str, Path]:
         """Host paths of the cgroup that the systemd inside calls `control_group`, by hierarchy."""
         return self._cgroups.inside(self.leader, control_group)
+
+    def pids(self) -> list[int]:
+        """All processes of the machine now, as host process ids."""
+        return [pid for path in self._cgroups.paths.values() for pid in pids_below(path)]
 
     def path(self, inside: str) -> Path:
         """A path inside as seen from the host, through the machine's own mounts."""

@@ -18,7 +18,8 @@ ALL_TIMEOUT_S = 60.0
 UNITS = "/etc/systemd/system"
 OUTPUT = "/run/canaries"
 ROLES = ("under", "without")
-IGNORED = re.compile(r"\bignoring\b|proceeding without|not support", re.IGNORECASE)
+# A line of a unit file that is ignored, or a setting that cannot be put into effect; not what else systemd ignores.
+IGNORED = re.compile(r":\d+: .*ignoring|=\S* is configured, but|unit configures .*, but")
 # What systemd says of a service that it could not start as asked.
 REFUSED = re.compile(r"Failed (?:at step|to set up|to locate|to determine)")
 
@@ -150,7 +151,7 @@ def _runs(machine: Machine, services: Sequence[_Service]) -> dict[str, Run]:
 def _printed(file: Path) -> dict[str, tuple[Answer | None, str]]:
     """Answer and text of each probe by its key; no answer where it failed."""
     answers = {str(answer.value): answer for answer in Answer}
-    found = {}
+    found: dict[str, tuple[Answer | None, str]] = {}
     for line in file.read_text(errors="replace").splitlines() if file.exists() else []:
         key, status, text = line.split("\t", 2)
         failure = f"ended by signal {status.lstrip('-')}" if status.startswith("-") else text

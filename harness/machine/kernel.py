@@ -1,9 +1,8 @@
 """Kernel log lines that belong to one machine: OOM kills, rejected forks, seccomp refusals.
 
 Read from /dev/kmsg (Documentation/ABI/testing/dev-kmsg), which is one log for the whole host: a line is taken when it
-names the machine's cgroup, or refuses a process or a program name seen in the unit. Of two machines side by side that
-run the same program the wrong one may be named in a seccomp line, so such a line is a hint. Without an audit daemon
-the kernel prints at most 10 seccomp lines in 5 s for the whole host, so that there is no line proves nothing.
+names the machine's cgroup, or refuses a process that the machine has or had. Without an audit daemon the kernel prints
+at most 10 seccomp lines in 5 s for the whole host, so that there is no line proves nothing.
 """
 
 import ctypes
@@ -49,15 +48,12 @@ class KernelLog:
             records.append(record.decode("utf-8", "replace").partition(";")[2].splitlines()[0])
         return records
 
-    def lines(self, machine_name: str, pids: Collection[int], comms: Collection[str]) -> list[str]:
-        """Lines since the start that name the machine's cgroup, or a seccomp refusal of one of these processes.
-
-        `pids` are host process ids, `comms` program names as in /proc/PID/comm.
-        """
+    def lines(self, machine_name: str, pids: Collection[int]) -> list[str]:
+        """Lines since the start that name the machine's cgroup, or a seccomp refusal of one of the host's `pids`."""
         found = []
         for text in self._records():
             refused = SECCOMP.search(text)
-            ours = refused is not None and (int(refused[1]) in pids or refused[2] in comms)
+            ours = refused is not None and int(refused[1]) in pids
             if ours or machine_name in text:
                 found.append(_explained(text))
         return found

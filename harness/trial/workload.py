@@ -5,7 +5,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 
-from harness.machine.boot import Machine
+from harness.machine.boot import PATH_INSIDE, Machine
 from harness.machine.shell import Output
 from harness.observation import StepResult
 from harness.scenario import INSIDE, Check
@@ -13,13 +13,12 @@ from harness.scenario import INSIDE, Check
 KEPT_CHARACTERS = 4000
 FIRST_POLL_S = 0.02
 LONGEST_POLL_S = 0.25
-PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def environment(*, seed: int, unit: str) -> dict[str, str]:
     """What a step sees: a plain root environment, the trial's seed, and where the scenario's folder is."""
     return {
-        "PATH": PATH,
+        "PATH": PATH_INSIDE,
         "HOME": "/root",
         "LANG": "C.UTF-8",
         "HARNESS_SEED": str(seed),

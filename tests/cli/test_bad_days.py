@@ -2,7 +2,6 @@
 
 import fcntl
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -10,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.command import NEEDS_TWO, few, harness, leftovers, observations, run_folder, tiny
+from tests.cli.command import NEEDS_TWO, few, harness, leftovers, observations, programs_without, run_folder, tiny
 
 pytestmark = pytest.mark.boots
 PRIVATE_MOUNTS = ("unshare", "--mount", "--propagation", "private", "sh", "-euc")
@@ -41,8 +40,9 @@ class TestPrerequisites:
     def test_not_root(self, public):
         tiny.write(public)
         # It may read everything, since the interpreter may lie where only root can look; it may do nothing else.
-        user = "setpriv --reuid 65534 --regid 65534 --clear-groups --inh-caps=+dac_read_search --ambient-caps=+dac_read_search"
-        done = harness("tune", "tiny.toml", folder=public, wrap=tuple(user.split()))
+        nobody = "setpriv --reuid 65534 --regid 65534 --clear-groups".split()
+        reads = "--inh-caps=+dac_read_search --ambient-caps=+dac_read_search".split()
+        done = harness("tune", "tiny.toml", folder=public, wrap=(*nobody, *reads))
         assert done.status == 2
         assert "running as user 65534, but machines need root" in done.error
         assert "sudo" in done.hint
@@ -50,17 +50,12 @@ class TestPrerequisites:
 
     def test_no_nspawn(self, tmp_path):
         tiny.write(tmp_path)
-        programs = tmp_path / "programs"
-        programs.mkdir()
-        for folder in ("/usr/sbin", "/usr/bin"):
-            for program in Path(folder).iterdir():
-                if program.name != "systemd-nspawn" and not (programs / program.name).is_symlink():
-                    (programs / program.name).symlink_to(program)
-        done = harness("tune", "tiny.toml", folder=tmp_path, env={"PATH": str(programs)})
+        programs = programs_without("systemd-nspawn")
+        done = harness("tune", "tiny.toml", folder=tmp_path, env={"PATH": programs})
         assert done.status == 2
         assert "systemd-nspawn: not installed; needed for booting a throwaway machine" in done.error
         assert "apt-get install systemd-container" in done.hint
-        assert harness("doctor", folder=tmp_path, env={"PATH": str(programs)}).status == 4
+        assert harness("doctor", folder=tmp_path, env={"PATH": programs}).status == 4
 
     def test_missing_package(self, tmp_path):
         tiny.write(tmp_path, head='packages = ["no-such-package"]\n')
@@ -109,7 +104,7 @@ class TestBaseline:
         done = harness("tune", "tiny.toml", folder=folder)
         assert done.status == 3
         assert "harness try tiny.toml" in done.hint
-        assert "tiny.service without any tightening, trial 0001" in done.error or "flaky" in done.error
+        assert "tiny.service without any tightening, trial 000" in done.error
         return done
 
     def test_never_passes(self, tmp_path):
@@ -152,7 +147,6 @@ class TestDisk:
         done = harness("tune", "tiny.toml", folder=tmp_path, wrap=full)
         assert done.status == 4
         assert "No space left on device" in done.error
-        assert "results" in done.error
         assert "space" in done.hint
 
     def test_results_are_read_only(self, tmp_path):
@@ -194,19 +188,27 @@ class TestDisk:
         assert "unresolved" in done.out
 
 
-class TestRunFolder:
-    @pytest.fixture
-    def cut_off(self, tmp_path) -> Path:
-        """A run that stopped early; its folder."""
-        tiny.write(tmp_path, tables=NEEDS_TWO, head=few())
-        done = harness("tune", "tiny.toml", "--max-trials", "3", folder=tmp_path)
-        assert done.status == 5, done.err
-        return tmp_path
+@pytest.fixture(scope="module")
+def stopped_early(tmp_path_factory) -> Path:
+    """The folder of a run that stopped at its budget."""
+    folder = tmp_path_factory.mktemp("cut-off")
+    tiny.write(folder, tables=NEEDS_TWO, head=few())
+    done = harness("tune", "tiny.toml", "--max-trials", "3", folder=folder)
+    assert done.status == 5, done.err
+    assert "run the same command again" in done.hint
+    return folder
 
-    @pytest.mark.parametrize("text", ["", "{", "[]", '"run"', '{"format": 1}', '{"format": 99}', "\udcff"])
-    def test_damaged_facts(self, cut_off, text):
+
+@pytest.fixture
+def cut_off(stopped_early, tmp_path) -> Path:
+    """A copy of it."""
+    return Path(shutil.copytree(stopped_early, tmp_path / "copy"))
+
+
+class TestRunFolder:
+    def test_damaged_facts(self, cut_off):
         run = run_folder(cut_off)
-        (run / "run.json").write_bytes(text.encode("utf-8", "surrogateescape"))
+        (run / "run.json").write_text("{")
         done = harness("report", str(run), folder=cut_off)
         assert done.status == 2
         assert str(run) in done.error
@@ -229,7 +231,7 @@ class TestRunFolder:
         run = run_folder(cut_off)
         file = run / "observations.jsonl"
         lines = file.read_bytes().splitlines(keepends=True)
-        file.write_bytes(lines[0] + b'{"format": 1, "reached\xff\n' + b"".join(lines[1:]))
+        file.write_bytes(lines[0] + b'{"format": 1, "reached\n' + b"".join(lines[1:]))
         done = harness("tune", "tiny.toml", folder=cut_off)
         assert done.status == 2
         assert "observations.jsonl:2" in done.error
@@ -266,4 +268,4 @@ def test_no_argument_is_no_traceback(tmp_path):
     assert harness("tune", folder=tmp_path).status == 2
     assert harness("report", "results/none", folder=tmp_path).status == 2
     assert harness("try", "none.toml", "--with", str(tmp_path), folder=tmp_path).status == 2
-    assert os.listdir(tmp_path) == []
+    assert list(tmp_path.iterdir()) == []

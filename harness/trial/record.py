@@ -1,0 +1,142 @@
+"""What a trial collects on its way, and what is read from the machine at its end."""
+
+import json
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from harness.errors import MachineError
+from harness.judge.novelty import template
+from harness.machine import processes
+from harness.machine.boot import Machine
+from harness.machine.kernel import KernelLog
+from harness.machine.service import Service, journal_lines, shortened
+from harness.observation import Counters, JournalLine, Observation, Process, StepResult
+from harness.unit.dropin import FILE_NAME
+
+KEPT_LINES = 400
+KEPT_FILE_LINES = 100
+LOG_BYTES = 256 * 1024
+
+
+class StopTrial(Exception):
+    """The trial has seen enough: a step failed. Carries nothing; the record holds what happened."""
+
+
+class Record:
+    """What a trial collects on its way; becomes an observation at the end."""
+
+    def __init__(self, observation: Observation) -> None:
+        self.observation = observation
+        self.steps: list[StepResult] = []
+        self.processes: dict[tuple[int, int, int, int], Process] = {}
+        self.host_pids: set[int] = set()
+        self.sockets: set[str] = set()
+        self.cgroup_ids: set[int] = set()
+        self.counters = Counters()
+
+    def update(self, **values: object) -> None:
+        """Set fields of the observation."""
+        self.observation = replace(self.observation, **values)  # type: ignore[arg-type]
+
+    @contextmanager
+    def timed(self, name: str) -> Iterator[None]:
+        """Note how long the block takes, however it ends, as `durations_s[name]`."""
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self.observation.durations_s[name] = time.monotonic() - began
+
+    def step(self, result: StepResult) -> None:
+        """Keep a step's result; a failed one ends the workload."""
+        self.steps.append(result)
+        if not result.ok:
+            raise StopTrial
+
+    def see(self, service: Service, *, at: str) -> None:
+        """Note the unit's processes and sockets now."""
+        pids = service.pids()
+        self.host_pids.update(pids)
+        if (cgroup_id := service.cgroup_id()) is not None:
+            self.cgroup_ids.add(cgroup_id)
+        for process in processes.snapshot(service.machine.leader, pids, seen_at=at):
+            key = process.pid, process.uid, process.gid, process.capabilities
+            before = self.processes.get(key)
+            self.processes[key] = process if before is None else replace(before, sightings=before.sightings + 1)
+        self.sockets.update(processes.sockets(service.machine.leader, pids))
+
+    def collect(self, unit: str, *, machine: Machine, kernel: KernelLog) -> "Raw":
+        """Read journal, log files, kernel lines and written paths, while the machine is still there."""
+        pids = frozenset(process.pid for process in self.processes.values())
+        records = Service(machine, unit).journal()
+        written = machine.overlay.changed()
+        lines = _distinct(journal_lines(records, unit, pids), most=KEPT_LINES) + _log_files(machine, written)
+        kernel_lines = kernel.lines(machine.name, self.host_pids)
+        kept = tuple(kernel_lines[-KEPT_LINES:])
+        self.update(journal=tuple(lines), kernel=kept, written=tuple(written))
+        return Raw(tuple(records), tuple(kernel_lines))
+
+    def finished(self) -> Observation:
+        """The observation with all that was collected."""
+        self.update(
+            steps=tuple(self.steps),
+            processes=tuple(self.processes.values()),
+            listening=tuple(sorted(self.sockets)),
+            counters=self.counters,
+        )
+        return self.observation
+
+
+@dataclass(frozen=True)
+class Raw:
+    """Journal records and kernel lines in full, as kept in a trial's folder."""
+
+    journal: tuple[dict[str, object], ...]
+    kernel: tuple[str, ...]
+
+    def write(self, folder: Path, drop_in: str) -> None:
+        """Keep them beside the drop-in that was tried. Raises MachineError when the disk does not take them."""
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / FILE_NAME).write_text(drop_in, encoding="utf-8")
+            _write_lines(folder / "journal.jsonl", (json.dumps(item) for item in self.journal))
+            _write_lines(folder / "kernel.txt", self.kernel)
+        except OSError as error:
+            raise MachineError(f"cannot keep what was seen in {folder}: {error}") from error
+
+
+def _distinct(lines: Iterable[JournalLine], *, most: int) -> list[JournalLine]:
+    """One line for each template, the last `most` of them, and all of the manager's.
+
+    A judgement compares templates; a chatty service must push out neither rare lines nor why it failed.
+    """
+    kept: dict[tuple[bool, str], JournalLine] = {}
+    manager = []
+    for line in lines:
+        if line.from_manager:
+            manager.append(line)
+        kept.setdefault((line.from_manager, template(line.message)), line)
+    own = [line for (from_manager, _), line in kept.items() if not from_manager]
+    return manager[-most:] + own[-most:]
+
+
+def _log_files(machine: Machine, written: Iterable[str]) -> list[JournalLine]:
+    """What was appended to log files: many services log there and not to the journal."""
+    lines = []
+    for path in written:
+        if path.startswith("/var/log/"):
+            texts = machine.overlay.added_text(path, most_bytes=LOG_BYTES).splitlines()
+            found = [
+                JournalLine(priority=6, identifier=path, pid=None, message=shortened(text), from_manager=False)
+                for text in texts
+            ]
+            lines += _distinct(found, most=KEPT_FILE_LINES)
+    return lines
+
+
+def _write_lines(path: Path, lines: Iterable[str]) -> None:
+    with path.open("w", encoding="utf-8", errors="replace") as file:
+        file.writelines(line + "\n" for line in lines)
