@@ -158,15 +158,28 @@ class Walk:
 
     def _try(self, candidates: Sequence[frozenset[Tightening]], baseline: Baseline, *, purpose: str) -> list[Verdict]:
         requests = [Request(self.render(item), labels(item), purpose) for item in candidates]
-        observations = self.attempts.run(requests)
-        return [judge(self.scenario, item, catalogue=self.catalogue, baseline=baseline) for item in observations]
+        return [verdict for verdict, _ in self._judged(requests, baseline)]
+
+    def _judged(self, requests: Sequence[Request], baseline: Baseline) -> list[tuple[Verdict, Observation]]:
+        """Run and judge; a trial that was only too slow counts as such only if it is so again."""
+
+        def run(batch: Sequence[Request]) -> list[tuple[Verdict, Observation]]:
+            return [
+                (judge(self.scenario, item, catalogue=self.catalogue, baseline=baseline), item)
+                for item in self.attempts.run(batch)
+            ]
+
+        results = run(requests)
+        slow = [number for number, (verdict, _) in enumerate(results) if verdict.only_slow]
+        again = run([requests[number] for number in slow]) if slow else []
+        return [dict(zip(slow, again, strict=True)).get(number, result) for number, result in enumerate(results)]
 
     def _confirm(self, accepted: frozenset[Tightening], baseline: Baseline) -> Confirmation:
         self.heard("confirm", None)
         request = Request(self.render(accepted), labels(accepted), "confirm")
-        observations = self.attempts.run([request] * self.scenario.confirm_runs)
-        verdicts = [judge(self.scenario, item, catalogue=self.catalogue, baseline=baseline) for item in observations]
-        return Confirmation(tuple(verdicts), _worst([item.exposure for item in observations]))
+        judged = self._judged([request] * self.scenario.confirm_runs, baseline)
+        verdicts = tuple(verdict for verdict, _ in judged)
+        return Confirmation(verdicts, _worst([observation.exposure for _, observation in judged]))
 
 
 def _worst(exposures: Sequence[float | None]) -> float | None:

@@ -38,6 +38,7 @@ def judge(
             suspects=tuple(name for name, _ in skipped),
             trial_id=observation.trial_id,
         )
+    only_slow = not problem and bool(problem := _too_slow(scenario, observation, baseline))
     if not problem:
         return Verdict(Outcome.PASS, reason="passed", trial_id=observation.trial_id)
     told = _telling(scenario, observation, baseline)
@@ -48,6 +49,7 @@ def judge(
         detail="\n".join(lines[:KEPT_EVIDENCE]),
         suspects=suspects(observation, catalogue),
         trial_id=observation.trial_id,
+        only_slow=only_slow,
     )
 
 
@@ -109,10 +111,13 @@ def _damage(scenario: Scenario, observation: Observation, baseline: Baseline | N
         return f"new in the log: {fresh[0].message[:200]}"
     if lost := missing(observation, baseline, ignore=scenario.ignore_log):
         return lost
-    for step in observation.steps:
-        if slower := _slower(step, scenario, baseline):
-            return slower
     return ""
+
+
+def _too_slow(scenario: Scenario, observation: Observation, baseline: Baseline | None) -> str:
+    if baseline is None:
+        return ""
+    return next((told for step in observation.steps if (told := _slower(step, scenario, baseline))), "")
 
 
 def _slower(step: StepResult, scenario: Scenario, baseline: Baseline) -> str:

@@ -1,9 +1,9 @@
-# usage: ask.sh [WHAT]      Asks the service, prints its answer; fails when it is gone.
+# usage: ask.sh [WHAT]      Asks the service; fails with what the service says if that is not "ok".
 cd /run/known || exit
 rm -f answer
 echo "$1" >ask
 until test -e answer; do
-    test -e ask || exit 3
+    test -e ask || { echo "the service is gone" >&2; exit 1; }
     sleep 0.01
 done
-cat answer
+test "$(cat answer)" = ok || { cat answer >&2; exit 1; }
