@@ -19,7 +19,8 @@ class Verdict:
 
     `reason` is one short line for people and `detail` what stands behind it. `suspects` are names of
     directives (or labels of single tightenings) that a denial points to: a hint for the order of the search,
-    never proof. `only_slow` marks a failure in which everything worked and a load step took too long. `trial_id` finds the raw observation; empty where no trial was made.
+    never proof. `only_slow` marks a failure in which everything worked and a load step took too long.
+    `trial_id` finds the raw observation; empty where no trial was made.
     """
 
     outcome: Outcome
