@@ -12,6 +12,7 @@ from harness import session
 from harness.errors import ExitStatus, HarnessError, UsageError
 from harness.machine import doctor as doctor_module
 from harness.report import trial as trial_report
+from harness.report.canaries import show as show_canaries
 from harness.report.progress import Reporter
 from harness.report.summary import console, show
 from harness.report.why import explain
@@ -31,7 +32,9 @@ Results = Annotated[Path, typer.Option(help="Folder that holds one folder per ru
 
 @app.command()
 def doctor(boot: Annotated[bool, typer.Option(help="Boot one machine as well")] = True) -> None:
-    """Check whether this host can make machines, and say what to install where it cannot.
+    """Check whether this host can make machines and which directives they really enforce.
+
+    Says what to install where something is missing.
 
     Example: harness doctor
     """
@@ -46,6 +49,8 @@ def doctor(boot: Annotated[bool, typer.Option(help="Boot one machine as well")] 
             out.print(f"      → {escape(finding.hint)}", soft_wrap=True)
     if not all(finding.ok for finding in findings):
         raise typer.Exit(ExitStatus.MACHINE)
+    if boot:
+        show_canaries(session.host_canaries(), out)
 
 
 @app.command()

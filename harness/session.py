@@ -20,9 +20,9 @@ from harness.errors import BudgetError, UsageError
 from harness.inspection import Inspection
 from harness.judge.rules import judge
 from harness.judge.verdict import Verdict
-from harness.machine import doctor
+from harness.machine import canaries, doctor, shell
 from harness.machine.boot import remove_leftovers
-from harness.machine.inspect import inspect
+from harness.machine.inspect import inspect, version_number
 from harness.observation import Observation
 from harness.results.recommendation import Answer
 from harness.results.store import Store, write_whole
@@ -32,6 +32,7 @@ from harness.trial.pool import Pool
 from harness.trial.run import Trial, run_trial
 from harness.tune import Limits, Walk
 from harness.unit import catalogue
+from harness.unit.canary import CanaryResult
 from harness.unit.dropin import FILE_NAME
 
 STOPPED = "stopped by Ctrl-C"
@@ -92,7 +93,8 @@ def tune(scenario: Scenario, options: Options, listener: Listener | None = None)
         inspection = _inspection(store, scenario, listener)
         pool = Pool(int(store.facts["workers"]))
         with _interruptible(pool, listener) as interrupted:
-            answer = _walk(scenario, inspection, store, pool=pool, options=options, listener=listener)
+            facts = inspection, _canaries(store, scenario, inspection, listener)
+            answer = _walk(scenario, facts, store, pool=pool, options=options, listener=listener)
         write_derived(store, answer)
         if interrupted() or answer.result.stop is not Stop.TIGHT:
             why = STOPPED if interrupted() else answer.result.stop.value
@@ -146,8 +148,30 @@ def _inspection(store: Store, scenario: Scenario, listener: Listener) -> Inspect
     return Inspection.from_facts(store.facts["inspection"])
 
 
+def host_canaries() -> tuple[CanaryResult, ...]:
+    """The canaries in a machine made from this host's own root tree."""
+    banner = shell.run(["systemctl", "--version"]).text
+    return canaries.examine(Path("/"), version=version_number(banner))
+
+
+def _canaries(store: Store, scenario: Scenario, inspection: Inspection, listener: Listener) -> tuple[CanaryResult, ...]:
+    """Which directives are really enforced in this host's machines; asked once for a run."""
+    if "canaries" not in store.facts:
+        listener.phase("canaries", None)
+        version, capabilities = inspection.systemd_version, frozenset(scenario.capabilities)
+        results = canaries.examine(Path(scenario.root), version=version, capabilities=capabilities)
+        store.update(canaries=[result.to_json() for result in results])
+    return tuple(CanaryResult.from_json(data) for data in store.facts["canaries"])
+
+
 def _walk(
-    scenario: Scenario, inspection: Inspection, store: Store, *, pool: Pool, options: Options, listener: Listener
+    scenario: Scenario,
+    facts: tuple[Inspection, tuple[CanaryResult, ...]],
+    store: Store,
+    *,
+    pool: Pool,
+    options: Options,
+    listener: Listener,
 ) -> Answer:
     began = time.monotonic()
     spent_s = float(store.facts.get("duration_s", 0.0))
@@ -164,7 +188,8 @@ def _walk(
 
     attempts.heard = heard
     limits = Limits(max_trials=options.max_trials, expired=expired)
-    walk = Walk(scenario, inspection, attempts, pool.workers, limits=limits, heard=listener.phase)
+    inspection, results = facts
+    walk = Walk(scenario, inspection, attempts, pool.workers, canaries=results, limits=limits, heard=listener.phase)
     return walk.run(spent_s=spent_s)
 
 
@@ -213,7 +238,8 @@ def think_again(folder: Path) -> tuple[Answer, Store]:
         ) from error
     inspection = Inspection.from_facts(store.facts["inspection"])
     attempts = Attempts(store, scenario, None)
-    walk = Walk(scenario, inspection, attempts, int(store.facts["workers"]))
+    results = tuple(CanaryResult.from_json(item) for item in store.facts.get("canaries", ()))
+    walk = Walk(scenario, inspection, attempts, int(store.facts["workers"]), canaries=results)
     answer = walk.run(spent_s=float(store.facts.get("duration_s", 0.0)), clock=lambda: 0.0)
     write_derived(store, answer)
     return answer, store

@@ -25,8 +25,9 @@ from harness.search.prior import risks, writable_paths
 from harness.search.result import Budget, Progress, SearchResult, Settings, Stop
 from harness.search.search import search
 from harness.unit import catalogue, dropin
+from harness.unit.canary import CanaryResult, Standing, of_tightening, standing_of
 from harness.unit.start import Start, StartKind
-from harness.unit.tightening import Offer, Tightening, left_out, offers
+from harness.unit.tightening import LeftOut, Offer, Tightening, left_out, offers
 from harness.unit.unitfile import UnitFile, parse_cat
 
 # Backtracks after a failed confirmation before the run says that the service is too flaky to decide.
@@ -49,6 +50,7 @@ class Walk:
     inspection: Inspection
     attempts: Attempts
     workers: int
+    canaries: tuple[CanaryResult, ...] = ()
     limits: Limits = field(default_factory=Limits)
     heard: Callable[[str, Progress | None], None] = lambda phase, progress: None
 
@@ -59,8 +61,10 @@ class Walk:
         self.start = Start.of(self.unit, kind, leave_alone=self.scenario.leave_alone)
         version = self.inspection.systemd_version
         alone = self.scenario.leave_alone
-        self.offers = offers(self.catalogue, version=version, start=self.start, leave_alone=alone)
-        self.left_out = left_out(self.catalogue, version=version, start=self.start, leave_alone=alone)
+        known = offers(self.catalogue, version=version, start=self.start, leave_alone=alone)
+        unknown = left_out(self.catalogue, version=version, start=self.start, leave_alone=alone)
+        self.offers, vacuous = _enforceable(known, self.canaries)
+        self.left_out = (*unknown, *vacuous)
         self.writable: tuple[str, ...] = ()
         self.seen: Seen | None = None
 
@@ -84,6 +88,7 @@ class Walk:
             result=result,
             confirmation=confirmation,
             left_out=self.left_out,
+            canaries=self.canaries,
             writable=self.writable,
             exposure_before=_worst([item.exposure for item in observations]),
             trials=self.attempts.trials,
@@ -180,6 +185,21 @@ class Walk:
         judged = self._judged([request] * self.scenario.confirm_runs, baseline)
         verdicts = tuple(verdict for verdict, _ in judged)
         return Confirmation(verdicts, _worst([observation.exposure for _, observation in judged]))
+
+
+def _enforceable(
+    known: Sequence[Offer], canaries: Sequence[CanaryResult]
+) -> tuple[tuple[Offer, ...], tuple[LeftOut, ...]]:
+    """The offers without those that this host's machines accept and do not enforce, and what is left out with why."""
+    vacuous = {
+        offer.tightening for offer in known if canaries and standing_of(canaries, offer.tightening) is Standing.VACUOUS
+    }
+    kept = tuple(offer for offer in known if not vacuous & {offer.tightening, *offer.requires})
+    reasons = []
+    for tightening in sorted(vacuous):
+        details = "; ".join(result.detail for result in of_tightening(canaries, tightening))
+        reasons.append(LeftOut(tightening.directive, f"{tightening.label}: accepted and not enforced here ({details})"))
+    return kept, tuple(reasons)
 
 
 def _worst(exposures: Sequence[float | None]) -> float | None:

@@ -5,8 +5,8 @@ Read back from the kernel (proc(5)) for every process of the unit, not from what
 
 from collections.abc import Callable, Iterable
 
-from harness.judge.privilege import CAPABILITIES
 from harness.observation import Process
+from harness.unit.capability import CAPABILITIES
 from harness.unit.tightening import Tightening
 
 Check = Callable[[Process], bool]

@@ -218,6 +218,7 @@ def _copy_metadata(source: Path, target: Path) -> None:
     try:
         info = source.stat()
     except OSError:
+        target.chmod(0o755)  # new in the machine: open to the service's user, whatever the harness's umask is
         return
     os.chown(target, info.st_uid, info.st_gid)
     target.chmod(stat.S_IMODE(info.st_mode))

@@ -11,7 +11,8 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from harness.errors import MachineError, UsageError
 CHUNK_BYTES = 64 * 1024
 KEPT_BYTES = 2**20
 ENVIRONMENT = {"LC_ALL": "C.UTF-8", "SYSTEMD_PAGER": "cat", "SYSTEMD_COLORS": "0", "SYSTEMD_URLIFY": "0"}
+DEFERRED = frozenset({signal.SIGINT, signal.SIGTERM})
 ANY_STATUS = range(-64, 256)
 
 
@@ -117,7 +119,7 @@ def find(program: str, *, needed_for: str) -> str:
 
 
 def _options(env: Mapping[str, str] | None, join: Sequence[Path], streams: tuple[_Tail, _Tail]) -> dict[str, Any]:
-    options: dict[str, Any] = {
+    return {
         "_out": streams[0],
         "_err": streams[1],
         "_env": environment(env),
@@ -131,17 +133,16 @@ def _options(env: Mapping[str, str] | None, join: Sequence[Path], streams: tuple
         "_bg": True,
         "_bg_exc": False,
         "_return_cmd": True,
+        "_preexec_fn": _joiner(join),
     }
-    if join:
-        options["_preexec_fn"] = _joiner(join)
-    return options
 
 
 def _joiner(cgroups: Sequence[Path]) -> Callable[[], None]:
-    """A function for the child between fork and exec that moves it into `cgroups`."""
+    """A function for the child between fork and exec that moves it into `cgroups`, and lets signals reach it."""
     files = [os.fspath(cgroup / "cgroup.procs") for cgroup in cgroups]
 
     def join() -> None:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, DEFERRED)
         for file in files:
             descriptor = os.open(file, os.O_WRONLY)
             os.write(descriptor, b"0")
@@ -150,9 +151,22 @@ def _joiner(cgroups: Sequence[Path]) -> Callable[[], None]:
     return join
 
 
+@contextmanager
+def _signals_deferred() -> Iterator[None]:
+    """Let no signal handler raise in here: os.fork() swallows what is raised in it, and then a Ctrl-C is lost.
+
+    Worse, the lock that `logging` holds over a fork stays taken, and the next thread of `sh` waits for it for ever.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, DEFERRED)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _launch(argv: Sequence[str], options: dict[str, Any]) -> Any:
     program = find(argv[0], needed_for="running " + " ".join(argv[:3]))
-    with Path(os.devnull).open("rb") as nothing:
+    with Path(os.devnull).open("rb") as nothing, _signals_deferred():
         try:
             return sh.Command(program)(*argv[1:], _in=nothing, **options)
         except sh.ForkException as error:

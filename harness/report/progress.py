@@ -12,6 +12,7 @@ from harness.search.result import Progress as Event
 
 PHASES = {
     "inspect": "looking at the unit",
+    "canaries": "canaries: what is enforced here",
     "baseline": "baseline",
     "search": "search",
     "confirm": "confirming the whole",

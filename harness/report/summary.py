@@ -34,11 +34,14 @@ def _headline(answer: Answer) -> Text:
         text.append(f"{before:.1f}", style="red")
         text.append(" → ")
         text.append(f"{after:.1f}", style="bold green")
-    accepted = len(answer.result.accepted)
-    text.append(f"\n{accepted} tightenings in force, {len(answer.result.refused)} refused with a failing trial each")
+    unproven = len(answer.unproven())
+    enforced = len(answer.result.accepted) - unproven
+    text.append(f"\n{enforced} tightenings enforced, {len(answer.result.refused)} refused with a failing trial each")
     unreached = len(answer.result.unreached)
     if unreached:
         text.append(f", {unreached} beyond those")
+    if unproven:
+        text.append(f"\n{unproven} more in the drop-in that this host cannot show to be enforced")
     minutes, seconds = divmod(round(answer.duration_s), 60)
     spent = f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
     text.append(f"\n{answer.trials} trials in {spent}, ")

@@ -24,6 +24,7 @@ def explain(answer: Answer, folder: Path, name: str, out: Console) -> None:
     name = directive.name
     out.print(f"[bold]{name}[/]  {directive.manual}", soft_wrap=True)
     said = [
+        *_canaries(answer, name),
         *_in_force(answer, name),
         *_left_out(answer, name),
         *(f"beyond: {key.label}, which needs {other.label}" for key, other in _unreached(answer, name)),
@@ -39,6 +40,14 @@ def explain(answer: Answer, folder: Path, name: str, out: Console) -> None:
             out.print(escape(f"conflict: {pair.refused.label} fails together with {kept}"), soft_wrap=True)
     if not said and not _witnesses(answer, name):
         out.print("nothing in this run speaks of it", soft_wrap=True)
+
+
+def _canaries(answer: Answer, name: str) -> list[str]:
+    found = [result for result in answer.canaries if result.directive == name]
+    names = [" ".join(filter(None, [result.rung, *result.items, result.part])) or name for result in found]
+    return [
+        f"canary: {what} {result.standing.value}: {result.detail}" for what, result in zip(names, found, strict=True)
+    ]
 
 
 def _in_force(answer: Answer, name: str) -> list[str]:

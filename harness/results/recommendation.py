@@ -9,6 +9,7 @@ from harness.judge.verdict import Verdict
 from harness.scenario import Scenario
 from harness.search.result import SearchResult, Stop
 from harness.unit import dropin
+from harness.unit.canary import CanaryResult, Standing, standing_of
 from harness.unit.start import Start
 from harness.unit.tightening import LeftOut, Tightening
 from harness.unit.unitfile import UnitFile, strip_sandboxing
@@ -45,6 +46,7 @@ class Answer:
     result: SearchResult[Tightening]
     confirmation: Confirmation
     left_out: tuple[LeftOut, ...]
+    canaries: tuple[CanaryResult, ...]
     writable: tuple[str, ...]
     exposure_before: float | None
     trials: int
@@ -77,6 +79,14 @@ class Answer:
         ]
         return passing[-1].verdict.trial_id if passing else ""
 
+    def standing(self, key: Tightening) -> Standing:
+        """Whether a tightening is really enforced on this host; UNKNOWN where no canary speaks for it."""
+        return standing_of(self.canaries, key) if self.canaries else Standing.UNKNOWN
+
+    def unproven(self) -> list[Tightening]:
+        """What is in force in the drop-in and cannot be shown to be enforced on this host: not counted as tightened."""
+        return [key for key in sorted(self.result.accepted) if self.standing(key) is not Standing.ENFORCED]
+
     def comments(self) -> dict[str, list[str]]:
         """Comment lines by directive: why each of its values is as tight as it is, and not tighter."""
         lines: dict[str, list[str]] = {}
@@ -87,6 +97,10 @@ class Answer:
             if key.directive in lines and lines[key.directive][0].startswith("tight"):
                 lines[key.directive][0] = f"passed trial {trial}"
             lines.setdefault(key.directive, []).append(refusal_text(key, verdict))
+        for key in self.unproven():
+            name = key.rung or " ".join(key.items)
+            told = f"{name} is {self.standing(key).value} on this host: not counted as tightened"
+            lines[key.directive].append(one_line(told))
         if self.writable and any(key.rung in ("full", "strict") for key in self.result.accepted):
             lines["ReadWritePaths"] = [f"written at baseline; passed trial {trial}"]
         return lines
@@ -139,6 +153,7 @@ class Answer:
             "confirmed": self.confirmed,
             "settings": [
                 {**key.to_json(), "label": key.label, "reason": f"tight: passed trial {trial}", "trial": trial}
+                | {"standing": self.standing(key).value}
                 for key in sorted(self.result.accepted)
             ],
             "refused": [
@@ -158,6 +173,7 @@ class Answer:
                 for pair in self.result.pairs
             ],
             "left_out": [{"directive": item.directive, "reason": item.reason} for item in self.left_out],
+            "canaries": [result.to_json() for result in self.canaries if result.standing is not Standing.ENFORCED],
             "left_alone": dict(self.scenario.leave_alone),
             "read_write_paths": list(self.writable),
             "systemd": self.inspection.systemd,

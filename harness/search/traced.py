@@ -7,8 +7,8 @@ even here nothing is certain, and every line is tried.
 from collections.abc import Iterable
 
 from harness.judge.baseline import Baseline
-from harness.judge.privilege import CAPABILITIES
 from harness.observation import Seen
+from harness.unit.capability import CAPABILITIES
 
 USED = 0.93
 MAYBE = 0.4

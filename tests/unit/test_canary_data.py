@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.judge.privilege import CAPABILITIES
+from harness.unit.capability import CAPABILITIES
 from harness.unit import catalogue
 from harness.unit.canary import (
     Answer,
