@@ -21,7 +21,7 @@ from harness.scenario import Scenario
 from harness.scenario import Start as ScenarioStart
 from harness.search.backtrack import bisect_accepted
 from harness.search.options import Option
-from harness.search.prior import risks, writable_paths
+from harness.search.prior import made_directories, risks, writable_paths
 from harness.search.result import Budget, Progress, SearchResult, Settings, Stop
 from harness.search.search import search
 from harness.unit import catalogue, dropin
@@ -66,6 +66,7 @@ class Walk:
         self.offers, vacuous = _enforceable(known, self.canaries)
         self.left_out = (*unknown, *vacuous)
         self.writable: tuple[str, ...] = ()
+        self.directories: tuple[tuple[str, str], ...] = ()
         self.seen: Seen | None = None
 
     def run(self, *, spent_s: float = 0.0, clock: Callable[[], float] = time.monotonic) -> Answer:
@@ -77,7 +78,7 @@ class Walk:
         observations = self._baseline()
         baseline = Baseline.of(observations)
         self.attempts.patience_s = baseline.patience_s(self.scenario)
-        self.writable = self._writable(baseline)
+        self.writable, self.directories = self._exceptions(baseline)
         options = self._options(baseline)
         result, confirmation = self._search(options, baseline)
         return Answer(
@@ -90,6 +91,7 @@ class Walk:
             left_out=self.left_out,
             canaries=self.canaries,
             writable=self.writable,
+            directories=self.directories,
             exposure_before=_worst([item.exposure for item in observations]),
             trials=self.attempts.trials,
             duration_s=spent_s + clock() - began,
@@ -97,7 +99,13 @@ class Walk:
 
     def render(self, accepted: Sequence[Tightening] | frozenset[Tightening]) -> str:
         """The drop-in text of a candidate."""
-        return dropin.render(accepted, self.start, networks=self.scenario.networks, writable=self.writable)
+        return dropin.render(
+            accepted,
+            self.start,
+            networks=self.scenario.networks,
+            writable=self.writable,
+            directories=self.directories,
+        )
 
     def _baseline(self) -> list[Observation]:
         self.heard("baseline", None)
@@ -110,15 +118,20 @@ class Walk:
             raise _baseline_error(self.scenario, verdicts)
         return observations
 
-    def _writable(self, baseline: Baseline) -> tuple[str, ...]:
+    def _exceptions(self, baseline: Baseline) -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]:
+        """What ProtectSystem=strict needs beside it: paths to leave writable, and directories for systemd to make."""
         root = Path(self.scenario.root)
         parents = {str(parent) for path in baseline.written for parent in Path(path).parents}
         brought = {str(parent) for file in self.scenario.files for parent in Path(file.target).parents}
         candidates = parents | set(baseline.written)
-        existing = brought | {path for path in candidates if (root / path.lstrip("/")).exists()}
-        found = writable_paths(baseline.written, before=self.inspection.written, existing=existing)
         own = _own_directories(self.unit)
-        return tuple(path for path in found if path not in own)
+        existing = own | brought | {path for path in candidates if (root / path.lstrip("/")).exists()}
+        idle = self.inspection.written
+        writable = writable_paths(baseline.written, before=idle, existing=existing)
+        # systemd hands such a directory to the unit's user at each start: for a service that starts as root and gives
+        # it to its workers itself, that takes it away again.
+        made = made_directories(baseline.written, before=idle, existing=existing) if self.start.has_user else ()
+        return tuple(path for path in writable if path not in own), made
 
     def _options(self, baseline: Baseline) -> list[Option[Tightening]]:
         chances = risks(self.offers, baseline, self.scenario, seen=self.seen, writable=self.writable)

@@ -27,7 +27,7 @@ def snapshot(leader: int, pids: Iterable[int], *, seen_at: str) -> list[Process]
             apart = tuple(kind for kind in NAMESPACES if _namespace(pid, kind) != _namespace(leader, kind))
         except OSError:
             continue
-        if "Uid" not in fields or fields.get("State", "").startswith("Z"):
+        if "Uid" not in fields or fields.get("State", "").startswith("Z") or _is_systemds(fields["Name"]):
             continue
         found.append(
             Process(
@@ -44,6 +44,15 @@ def snapshot(leader: int, pids: Iterable[int], *, seen_at: str) -> list[Process]
             )
         )
     return found
+
+
+def _is_systemds(comm: str) -> bool:
+    """Whether it is still systemd's child, not yet confined, and about to become the unit's process.
+
+    systemd calls it `(program)`, and `systemd-executor` for a moment since 254. A service of Type=simple is active
+    before its process is there.
+    """
+    return (comm.startswith("(") and comm.endswith(")")) or comm == "systemd-executor"[:15]
 
 
 def cpu_s(pids: Iterable[int]) -> float:

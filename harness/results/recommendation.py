@@ -48,6 +48,7 @@ class Answer:
     left_out: tuple[LeftOut, ...]
     canaries: tuple[CanaryResult, ...]
     writable: tuple[str, ...]
+    directories: tuple[tuple[str, str], ...]
     exposure_before: float | None
     trials: int
     duration_s: float
@@ -125,6 +126,7 @@ class Answer:
             self.start,
             networks=self.scenario.networks,
             writable=self.writable,
+            directories=self.directories,
             comments=comments,
             header=header,
         )
@@ -176,6 +178,7 @@ class Answer:
             "canaries": [result.to_json() for result in self.canaries if result.standing is not Standing.ENFORCED],
             "left_alone": dict(self.scenario.leave_alone),
             "read_write_paths": list(self.writable),
+            "directories": [{"directive": key, "name": name} for key, name in self.directories],
             "systemd": self.inspection.systemd,
             "kernel": self.inspection.kernel,
             "cgroups": self.inspection.cgroups,

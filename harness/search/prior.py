@@ -20,6 +20,7 @@ SHARED = frozenset(
     "/ /etc /home /opt /root /srv /usr /usr/lib /usr/local /usr/share /var /var/backups /var/cache /var/games /var/lib "
     "/var/local /var/log /var/mail /var/opt /var/spool /var/tmp /run /tmp /dev /proc /sys /mnt /media /boot".split()
 )
+MADE = {"StateDirectory": "/var/lib", "CacheDirectory": "/var/cache", "LogsDirectory": "/var/log"}
 PRIVATE = ("/tmp", "/var/tmp", "/run", "/dev", "/proc", "/sys", "/home", "/root")
 
 
@@ -105,4 +106,21 @@ def writable_paths(written: Iterable[str], *, before: Iterable[str], existing: I
             found.add(own)
         elif path in there:
             found.add(path)
+    return tuple(sorted(found))
+
+
+def made_directories(
+    written: Iterable[str], *, before: Iterable[str], existing: Iterable[str]
+) -> tuple[tuple[str, str], ...]:
+    """Directories that the service makes below a shared one, as (directive, name) like `("CacheDirectory", "nginx")`.
+
+    ReadWritePaths= cannot except what does not exist before the start; systemd can make it (systemd.exec(5)).
+    """
+    there, ignored = frozenset(existing), frozenset(before)
+    found = set()
+    for path in written:
+        for directive, base in MADE.items():
+            name = path.removeprefix(base + "/").split("/")[0]
+            if path.startswith(base + "/") and path not in ignored and f"{base}/{name}" not in there:
+                found.add((directive, name))
     return tuple(sorted(found))

@@ -23,6 +23,7 @@ def render(
     *,
     networks: Sequence[str] = (),
     writable: Sequence[str] = (),
+    directories: Sequence[tuple[str, str]] = (),
     comments: Mapping[str, Sequence[str]] | None = None,
     header: Sequence[str] = (),
 ) -> str:
@@ -31,7 +32,8 @@ def render(
     Lists begin with a reset. From a stripped start, what the shipped unit sets and the candidate does not is undone by
     name, so that the drop-in has the same effect on the shipped and on the stripped unit. `networks` are ADDRESS/PREFIX
     let through beside the local networks; `writable` absolute paths excepted from ProtectSystem=full and strict, when
-    the candidate climbs there; `comments` lines to stand above a directive; `header` lines at the top. Raises
+    the candidate climbs there, and `directories` (directive, name) ones for systemd to make then;
+    `comments` lines to stand above a directive; `header` lines at the top. Raises
     `UnitError` for an unknown directive, rung or item.
     """
     steps = _by_directive(accepted)
@@ -42,6 +44,7 @@ def render(
         lines = _directive_lines(directive, steps.get(directive.name, []), start, networks)
         if directive.name == "ReadWritePaths" and _read_only(steps.get("ProtectSystem", [])):
             lines += [("ReadWritePaths", _literal_path(path)) for path in writable]
+            lines += [(key, name.replace("%", "%%")) for key, name in directories]
         lines = [(key, value) for key, value in lines if key not in done]
         done.update(key for key, _ in lines)
         if lines:
