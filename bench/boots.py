@@ -9,7 +9,6 @@ shown and not judged.
 import os
 import sys
 from pathlib import Path
-from statistics import median
 
 from bench.trial import row
 from harness.machine.boot import Machine, MachineSpec

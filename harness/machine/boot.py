@@ -313,15 +313,16 @@ class Machine:
 
     def close(self) -> None:
         """End the machine and remove all that was made for it. Safe to call at any time, more than once."""
-        if self._process is not None:
-            self._process.kill()
-        if not self._cgroups.remove():
-            raise MachineError(
-                f"the cgroups of {self.name} could not be removed",
-                hint="a process in them cannot be ended (state D); the next start tries again",
-            )
-        if hasattr(self, "_scratch"):
-            Overlay.remove_scratch(self._scratch)
+        with shell.signals_deferred():
+            if self._process is not None:
+                self._process.kill()
+            if not self._cgroups.remove():
+                raise MachineError(
+                    f"the cgroups of {self.name} could not be removed",
+                    hint="a process in them cannot be ended (state D); the next start tries again",
+                )
+            if hasattr(self, "_scratch"):
+                Overlay.remove_scratch(self._scratch)
 
 
 def _children(pid: int) -> list[int]:

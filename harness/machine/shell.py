@@ -152,11 +152,8 @@ def _joiner(cgroups: Sequence[Path]) -> Callable[[], None]:
 
 
 @contextmanager
-def _signals_deferred() -> Iterator[None]:
-    """Let no signal handler raise in here: os.fork() swallows what is raised in it, and then a Ctrl-C is lost.
-
-    Worse, the lock that `logging` holds over a fork stays taken, and the next thread of `sh` waits for it for ever.
-    """
+def signals_deferred() -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM wait until the block is over, and raise then what their handlers raise."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, DEFERRED)
     try:
         yield
@@ -166,7 +163,9 @@ def _signals_deferred() -> Iterator[None]:
 
 def _launch(argv: Sequence[str], options: dict[str, Any]) -> Any:
     program = find(argv[0], needed_for="running " + " ".join(argv[:3]))
-    with Path(os.devnull).open("rb") as nothing, _signals_deferred():
+    # os.fork() swallows what a signal handler raises in it, and a Ctrl-C would be lost. Worse, the lock that `logging`
+    # holds over a fork would stay taken, and the next thread of `sh` would wait for it for ever.
+    with Path(os.devnull).open("rb") as nothing, signals_deferred():
         try:
             return sh.Command(program)(*argv[1:], _in=nothing, **options)
         except sh.ForkException as error:

@@ -40,22 +40,33 @@ class Known:
 
     `refused` are labels of the tightenings it cannot live with: each is refused, whatever requires one of them is not
     reached, and everything else is accepted. Of `one_of`, exactly one is refused as well. `lines` are lines of the
-    drop-in that follow. `because` is in the reason of every refusal. `unit` are further lines of its [Service] section,
-    `ask` the command of the step that asks, `scenario` further keys of the scenario.
+    drop-in that follow, and `because` what the reason of a refusal says.
+
+    `unit` are further lines of its [Service] section, `ask` the command of the step that asks, `scenario` further keys
+    of the scenario, `leave_alone` directives that are not searched. `title` tells services with the same need apart,
+    `machine` is the only architecture it is for. `thorough` ones take long or are much like another one.
     """
 
     need: str
     refused: tuple[str, ...] = ()
     lines: tuple[str, ...] = ()
     one_of: tuple[str, ...] = ()
-    because: str = ""
+    because: Mapping[str, str] = field(default_factory=dict)
     unit: str = ""
     unit_name: str = "known.service"
     ask: str = "sh ask.sh"
     steps: tuple[Mapping[str, Any], ...] = ()
     files: tuple[File, ...] = ()
     scenario: Mapping[str, Any] = field(default_factory=dict)
+    leave_alone: tuple[str, ...] = ()
+    title: str = ""
     machine: str = ""
+    thorough: bool = False
+
+    @property
+    def name(self) -> str:
+        """What a test of it is called."""
+        return self.title or self.need
 
     def write(self, folder: Path) -> Path:
         """Write the scenario with all it brings into `folder`. Returns the path of the scenario file."""
@@ -80,6 +91,7 @@ class Known:
             "packages": ["python3"],
             "baseline_runs": 1,
             "confirm_runs": 1,
+            "leave_alone": dict.fromkeys(self.leave_alone, "not asked here"),
             **self.scenario,
             "ready": {"run": "test -p /run/known/ask", "timeout_s": 5.0},
             "files": [
@@ -116,6 +128,12 @@ def denying(directive: str, item: str) -> str:
     return Tightening(directive, items=bundle.items).label
 
 
+def every(directive: str) -> tuple[str, ...]:
+    """Labels of all steps that deny a bundle straight away."""
+    bundles = catalogue.load()[directive].bundles
+    return tuple(Tightening(directive, items=bundle.items).label for bundle in bundles if not bundle.after_allow)
+
+
 def without(capability: str) -> str:
     """Label of the step that takes a capability."""
     return denying("CapabilityBoundingSet", capability)
@@ -143,8 +161,8 @@ def elf_of_32_bits() -> bytes:
     return ident + header + struct.pack("<8I", 1, 0, base, base, size, size, 5, 0x1000) + code
 
 
-ID = Path("/usr/bin/id")
 USER = "User=daemon\nGroup=daemon\n"
+SETUID_PROGRAM = Path("/usr/bin/id").read_bytes()
 INET = families("AF_INET")
 USERS = "PrivateUsers=yes"
 NETWORK = "PrivateNetwork=yes"
@@ -152,60 +170,125 @@ ALLOW_LIST = "SystemCallFilter=@system-service"
 SOMEBODY = "setpriv --reuid=65534 --clear-groups sleep 60 >/dev/null 2>&1 & sh ask.sh $!"
 GREETED = "bash -c 'read line </dev/tcp/127.0.0.1/8100; echo $line'"
 GREETED_BY_NAME = """python3 -ISc 'import socket; s = socket.socket(1); s.connect("\\0known"); print(s.recv(9))'"""
+READ_BY_NOBODY = "setpriv --reuid=65534 --regid=1 --clear-groups cat /run/known/shared"
+# These make systemd see to it that /proc, /dev, /sys and /run are there (MountAPIVFS= in systemd.exec(5)), and what
+# it sees to in that way stays writable under ProtectSystem=strict: /run with the rest.
+WITH_RUN = ("ProtectProc", "ProcSubset", "ProtectKernelTunables", "ProtectControlGroups")
+# With a user other than root each of them sets a seccomp filter, for which systemd sets NoNewPrivileges=.
+FILTERS = (
+    "LockPersonality=yes",
+    "MemoryDenyWriteExecute=yes",
+    "PrivateDevices=yes",
+    "ProtectClock=yes",
+    "ProtectHostname=yes",
+    "ProtectKernelLogs=yes",
+    "ProtectKernelModules=yes",
+    "ProtectKernelTunables=yes",
+    "RestrictRealtime=yes",
+    "RestrictSUIDSGID=yes",
+    "SystemCallArchitectures=native",
+    *every("RestrictAddressFamilies"),
+    *every("RestrictNamespaces"),
+    *every("SystemCallFilter"),
+)
+# Each of them gives the service a mount namespace, out of which no mount comes.
+MOUNT_NAMESPACES = (
+    "PrivateDevices=yes",
+    "PrivateIPC=yes",
+    "PrivateMounts=yes",
+    "PrivateTmp=yes",
+    "ProcSubset=pid",
+    "ProtectControlGroups=yes",
+    "ProtectHome=read-only",
+    "ProtectKernelLogs=yes",
+    "ProtectKernelModules=yes",
+    "ProtectKernelTunables=yes",
+    "ProtectProc=noaccess",
+    "ProtectSystem=yes",
+)
+
+
+def neighbour(address: str) -> dict[str, Any]:
+    """A companion that does nothing but have an address."""
+    return {"run": "sleep 1000", "name": "neighbour", "addresses": [f"{address}/24"]}
+
 
 FILES = (
-    Known("nothing", lines=("ProtectSystem=strict", "CapabilityBoundingSet=", "IPAddressDeny=any", "UMask=0077")),
+    Known(
+        "nothing",
+        lines=("ProtectSystem=strict", "CapabilityBoundingSet=", "RestrictAddressFamilies=none", "UMask=0077"),
+    ),
     Known("etc_new", ("ProtectSystem=full",), ("ProtectSystem=yes",)),
     Known(
         "etc_in_place",
         lines=("ProtectSystem=strict", "ReadWritePaths=-/etc/known.conf"),
         files=(File("/etc/known.conf"),),
     ),
-    Known("etc_replace", ("ProtectSystem=full",), ("ProtectSystem=yes",), files=(File("/etc/known.conf"),)),
+    Known(
+        "etc_replace",
+        ("ProtectSystem=full",),
+        ("ProtectSystem=yes",),
+        files=(File("/etc/known.conf"),),
+        thorough=True,
+    ),
     Known("etc_own", lines=("ProtectSystem=strict", "ReadWritePaths=-/etc/known"), files=(File("/etc/known/state"),)),
-    Known("root_new", ("ProtectSystem=strict",), ("ProtectSystem=full",)),
-    Known("usr_new", ("ProtectSystem=yes",)),
+    Known("root_new", ("ProtectSystem=strict",), ("ProtectSystem=full",), thorough=True),
+    Known("usr_new", ("ProtectSystem=yes",), thorough=True),
     Known(
         "usr_own",
         lines=("ProtectSystem=strict", "ReadWritePaths=-/usr/share/known"),
         files=(File("/usr/share/known/state"),),
+        thorough=True,
     ),
     Known("var_new", ("ProtectSystem=strict",), ("ProtectSystem=full",)),
     Known(
         "var_own",
         lines=("ProtectSystem=strict", "ReadWritePaths=-/var/lib/known"),
         files=(File("/var/lib/known/state"),),
+        thorough=True,
     ),
-    Known("var_declared", lines=("ProtectSystem=strict",), unit="StateDirectory=known\n"),
-    Known("run_new", ("ProtectSystem=strict",), ("ProtectSystem=full",)),
-    Known("home_read", ("ProtectHome=tmpfs",), ("ProtectHome=read-only",), files=(File("/home/known/secret"),)),
+    Known("var_declared", lines=("ProtectSystem=strict",), unit="StateDirectory=known\n", thorough=True),
+    Known("run_new", lines=("ProtectSystem=strict",), thorough=True),
+    Known(
+        "run_new",
+        ("ProtectSystem=strict",),
+        ("ProtectSystem=full",),
+        title="run_new_without_mounts",
+        leave_alone=WITH_RUN,
+        thorough=True,
+    ),
+    Known(
+        "home_read",
+        ("ProtectHome=tmpfs",),
+        ("ProtectHome=read-only",),
+        files=(File("/home/known/secret"),),
+        thorough=True,
+    ),
     Known("home_write", ("ProtectHome=read-only",), files=(File("/home/known/secret"),)),
-    Known("home_list", ("ProtectHome=yes",), ("ProtectHome=tmpfs",), unit=USER),
+    Known("home_list", ("ProtectHome=yes",), ("ProtectHome=tmpfs",), unit=USER, thorough=True),
     Known("root_exists", ("ProtectHome=tmpfs",), ("ProtectHome=read-only",), files=(File("/root/known-marker"),)),
     Known("tmp_read", ("PrivateTmp=yes",), ask="echo hello >/tmp/known-shared && sh ask.sh"),
     Known(
         "tmp_write",
         ("PrivateTmp=yes",),
+        ("ProtectSystem=strict", "ReadWritePaths=-/tmp"),
         steps=({"name": "shared", "run": "test -s /tmp/known-shared"},),
+        thorough=True,
     ),
-    Known("dev_file", ("PrivateDevices=yes",), ask="touch /dev/known && sh ask.sh"),
+    Known("dev_file", ("PrivateDevices=yes",), ask="touch /dev/known && sh ask.sh", thorough=True),
     Known("dev_tun", ("PrivateDevices=yes", "DevicePolicy=closed")),
     Known(
         "umask_other",
         ("UMask=0027",),
         steps=({"name": "read by another user", "run": "cat /run/known/shared", "user": "nobody"},),
+        thorough=True,
     ),
     Known(
         "umask_group",
         ("UMask=0077",),
         ("UMask=0027",),
         unit=USER,
-        steps=(
-            {
-                "name": "read by the group",
-                "run": "setpriv --reuid=65534 --regid=1 --clear-groups cat /run/known/shared",
-            },
-        ),
+        steps=({"name": "read by the group", "run": READ_BY_NOBODY},),
     ),
 )
 
@@ -213,115 +296,135 @@ NETWORKS = (
     Known(
         "tcp",
         (NETWORK, INET, "IPAddressDeny=any"),
-        ("IPAddressAllow=localhost",),
+        ("IPAddressDeny=any", "IPAddressAllow=localhost"),
         steps=({"name": "connect", "run": GREETED, "stdout_contains": "hello", "timeout_s": 2.0},),
     ),
-    Known("udp_self", (INET, "IPAddressDeny=any"), ("IPAddressAllow=localhost",)),
+    Known("udp_self", (INET, "IPAddressDeny=any"), ("PrivateNetwork=yes", "IPAddressAllow=localhost"), thorough=True),
     Known(
         "udp_out",
         (NETWORK, INET, "IPAddressDeny=any but localhost"),
+        title="udp_local_network",
         ask="sh ask.sh 10.9.8.7",
-        scenario={"companions": [{"run": "sleep 1000", "name": "there", "addresses": ["10.9.8.7/24"]}]},
+        scenario={"companions": [neighbour("10.9.8.7")]},
     ),
     Known(
         "udp_out",
         (NETWORK, INET, "IPAddressDeny=any but local networks"),
+        title="udp_anywhere",
         ask="sh ask.sh 203.0.113.7",
-        scenario={"companions": [{"run": "sleep 1000", "name": "there", "addresses": ["203.0.113.7/24"]}]},
+        scenario={"companions": [neighbour("203.0.113.7")]},
+        thorough=True,
     ),
     Known(
         "udp_out",
         (NETWORK, INET, "IPAddressDeny=any but localhost"),
+        title="udp_named_network",
         ask="sh ask.sh 203.0.113.7",
-        scenario={
-            "networks": ["203.0.113.0/24"],
-            "companions": [{"run": "sleep 1000", "name": "there", "addresses": ["203.0.113.7/24"]}],
-        },
+        scenario={"networks": ["203.0.113.0/24"], "companions": [neighbour("203.0.113.7")]},
+        thorough=True,
     ),
-    Known("netlink", (families("AF_NETLINK"),)),
+    Known("netlink", (families("AF_NETLINK"),), thorough=True),
     Known("unix", (families("AF_UNIX"),)),
     Known(
         "abstract",
         (NETWORK, families("AF_UNIX")),
         steps=({"name": "connect", "run": GREETED_BY_NAME, "stdout_contains": "hello"},),
+        thorough=True,
     ),
-    Known("vsock", (families("other"),)),
-    Known("packet", (families("AF_PACKET"), without("CAP_NET_RAW"), USERS)),
-    Known("icmp", (INET, without("CAP_NET_RAW"), USERS)),
+    Known("vsock", (families("other"),), thorough=True),
+    Known("packet", (families("AF_PACKET"), without("CAP_NET_RAW"), USERS), thorough=True),
+    Known("icmp", (INET, without("CAP_NET_RAW"), USERS), thorough=True),
     Known("low_port", (INET, without("CAP_NET_BIND_SERVICE"), USERS)),
-    Known("net_admin", (without("CAP_NET_ADMIN"), USERS)),
+    Known("net_admin", (without("CAP_NET_ADMIN"), USERS), thorough=True),
 )
 
 PRIVILEGES = (
-    Known("mknod_null", ("PrivateDevices=yes", without("CAP_MKNOD"), USERS)),
-    Known("mknod_disk", ("PrivateDevices=yes", "DevicePolicy=closed", without("CAP_MKNOD"), USERS)),
+    Known("mknod_null", ("PrivateDevices=yes", without("CAP_MKNOD"), USERS), thorough=True),
+    Known(
+        "mknod_disk",
+        ("PrivateDevices=yes", "DevicePolicy=closed", without("CAP_MKNOD"), USERS),
+        thorough=True,
+    ),
     Known("chown", (without("CAP_CHOWN"), calls("@privileged"), USERS)),
-    Known("see_owner", (USERS,), files=(File("/usr/share/known/theirs", owner="1:1"),)),
+    Known("see_owner", (USERS,), files=(File("/usr/share/known/theirs", owner="1:1"),), thorough=True),
     Known(
         "foreign_read",
         (without("CAP_DAC_OVERRIDE"), USERS),
         files=(File("/usr/share/known/theirs", mode="0600", owner="1:1"),),
     ),
-    Known("setuid", (without("CAP_SETUID"), calls("@privileged"), USERS)),
-    Known("setuid_or_root", (without("CAP_SETUID"), calls("@privileged"), USERS)),
-    Known("kill", (without("CAP_KILL"), USERS), ask=SOMEBODY),
+    Known("setuid", (without("CAP_SETUID"), calls("@privileged"), USERS), thorough=True),
     Known(
-        "kill_or_become",
-        (USERS,),
-        one_of=(without("CAP_KILL"), without("CAP_SETUID")),
-        ask=SOMEBODY,
+        "setuid_or_root",
+        (without("CAP_SETUID"), calls("@privileged"), USERS),
+        because={
+            without("CAP_SETUID"): "python3 no longer drops from root to uid 65534",
+            USERS: "python3 no longer drops from root to uid 65534",
+            calls("@privileged"): "for the system call setgroups",
+        },
     ),
-    Known("chroot", (without("CAP_SYS_CHROOT"), calls("@mount"))),
-    Known("nice", (without("CAP_SYS_NICE"), calls("@resources"), USERS)),
-    Known("mlock", (without("CAP_IPC_LOCK"), USERS), unit="LimitMEMLOCK=64K\n"),
+    Known("kill", (without("CAP_KILL"), USERS), ask=SOMEBODY, thorough=True),
+    Known("kill_or_become", (USERS,), one_of=(without("CAP_KILL"), without("CAP_SETUID")), ask=SOMEBODY),
+    Known("chroot", (without("CAP_SYS_CHROOT"), calls("@mount")), thorough=True),
+    Known("nice", (without("CAP_SYS_NICE"), calls("@resources"), USERS), thorough=True),
+    Known("mlock", (without("CAP_IPC_LOCK"), USERS), unit="LimitMEMLOCK=64K\n", thorough=True),
     Known("ptrace_access", (without("CAP_SYS_PTRACE"), USERS), ask=SOMEBODY),
     Known(
         "set_user_id",
         ("NoNewPrivileges=yes", USERS),
-        files=(File("/usr/local/lib/known/id", ID.read_bytes(), "4755", "1:1"),),
+        files=(File("/usr/local/lib/known/id", SETUID_PROGRAM, "4755", "1:1"),),
+        thorough=True,
     ),
     Known(
         "set_user_id_root",
-        ("NoNewPrivileges=yes",),
+        ("NoNewPrivileges=yes", *FILTERS),
         unit=USER,
-        files=(File("/usr/local/lib/known/id", ID.read_bytes(), "4755"),),
+        files=(File("/usr/local/lib/known/id", SETUID_PROGRAM, "4755"),),
+        thorough=True,
     ),
 )
 
 KERNEL = (
-    Known("proc_stat", ("ProtectProc=noaccess",), unit=USER, ask=SOMEBODY),
+    Known("proc_stat", ("ProtectProc=noaccess",), unit=USER, ask=SOMEBODY, thorough=True),
     Known("proc_see", ("ProtectProc=invisible",), ("ProtectProc=noaccess",), unit=USER, ask=SOMEBODY),
     Known("meminfo", ("ProcSubset=pid",)),
-    Known("kallsyms", ("ProtectKernelTunables=yes", "ProcSubset=pid")),
-    Known("sysctl", ("ProtectKernelTunables=yes", "ProcSubset=pid")),
+    Known("kallsyms", ("ProtectKernelTunables=yes", "ProcSubset=pid"), thorough=True),
+    Known(
+        "sysctl",
+        ("ProtectKernelTunables=yes", "ProcSubset=pid"),
+        because={"ProtectKernelTunables=yes": "Read-only file system", "ProcSubset=pid": "No such file"},
+    ),
     Known("user_namespace", (denying("RestrictNamespaces", "user"),)),
     Known("mount_namespace", (denying("RestrictNamespaces", "mnt"), without("CAP_SYS_ADMIN"))),
-    Known("mount", (without("CAP_SYS_ADMIN"), calls("@mount"), USERS)),
+    Known("mount", (without("CAP_SYS_ADMIN"), calls("@mount"), USERS), thorough=True),
     Known(
         "mount_seen",
-        (without("CAP_SYS_ADMIN"), calls("@mount"), USERS),
+        (without("CAP_SYS_ADMIN"), calls("@mount"), USERS, *MOUNT_NAMESPACES),
         steps=({"name": "seen outside", "run": "test -e /run/known-mount/mounted"},),
+        thorough=True,
     ),
     Known("wx", ("MemoryDenyWriteExecute=yes",)),
     Known("real_time", ("RestrictRealtime=yes", calls("@resources"))),
     Known("setgid_file", ("RestrictSUIDSGID=yes",)),
-    Known("personality", ("LockPersonality=yes",)),
-    Known("set_hostname", ("ProtectHostname=yes", without("CAP_SYS_ADMIN"), ALLOW_LIST, USERS)),
-    Known("see_hostname", ("ProtectHostname=yes",), ask="hostname renamed && sh ask.sh renamed"),
+    Known("personality", ("LockPersonality=yes",), thorough=True),
+    Known("set_hostname", ("ProtectHostname=yes", without("CAP_SYS_ADMIN"), ALLOW_LIST, USERS), thorough=True),
+    Known("see_hostname", ("ProtectHostname=yes",), ask="hostname renamed && sh ask.sh renamed", thorough=True),
     Known("adjtimex", ("ProtectClock=yes", calls("@clock"))),
     Known("modules", ("ProtectKernelModules=yes",), files=(File("/usr/lib/modules/known/modules.dep"),)),
     Known(
         "kernel_log",
         ("ProtectKernelLogs=yes", without("CAP_SYSLOG"), ALLOW_LIST, USERS),
         scenario={"capabilities": ["CAP_SYSLOG"]},
+        machine="x86_64",
+        thorough=True,
     ),
     Known("cgroup", ("ProtectControlGroups=yes",)),
-    Known("shm_shared", ("PrivateIPC=yes",), ask="sh ask.sh $(ipcmk --shmem 4096 | tr -dc 0-9)"),
+    Known("shm_shared", ("PrivateIPC=yes",), ask="sh ask.sh $(ipcmk --shmem 4096 | tr -dc 0-9)", thorough=True),
     Known(
         "shm_left",
         ("RemoveIPC=yes", "PrivateIPC=yes"),
         unit=USER,
         scenario={"after": [{"name": "still there", "run": "ipcs -m | grep 0x006b6e6f"}]},
+        thorough=True,
     ),
     Known(
         "shm_file_left",
@@ -334,29 +437,29 @@ KERNEL = (
         ("SystemCallArchitectures=native",),
         files=(File("/usr/local/lib/known/tiny", elf_of_32_bits(), "0755"),),
         machine="x86_64",
+        thorough=True,
     ),
 )
 
 CALLS = (
-    Known("call_swap", (calls("@swap"),), machine="x86_64"),
-    Known("call_reboot", (calls("@reboot"),), machine="x86_64"),
+    Known("call_swap", (calls("@swap"),), machine="x86_64", thorough=True),
+    Known("call_reboot", (calls("@reboot"),), machine="x86_64", thorough=True),
     Known("call_debug", (calls("@debug"),), machine="x86_64"),
-    Known("call_obsolete", (calls("@obsolete"),), machine="x86_64"),
-    Known("call_cpu_emulation", (calls("@cpu-emulation"),), machine="x86_64"),
-    Known("call_raw_io", (calls("@raw-io"),), machine="x86_64"),
-    Known("call_module", (calls("@module"),), machine="x86_64"),
-    Known("call_mount", (calls("@mount"),), machine="x86_64"),
-    Known("call_unlisted", (ALLOW_LIST,), machine="x86_64"),
-    Known("call_resources", (calls("@resources"),)),
+    Known("call_obsolete", (calls("@obsolete"),), machine="x86_64", thorough=True),
+    Known("call_cpu_emulation", (calls("@cpu-emulation"),), machine="x86_64", thorough=True),
+    Known("call_raw_io", (calls("@raw-io"),), machine="x86_64", thorough=True),
+    Known("call_module", (calls("@module"),), machine="x86_64", thorough=True),
+    Known("call_mount", (calls("@mount"),), machine="x86_64", thorough=True),
+    Known("call_unlisted", (ALLOW_LIST,), machine="x86_64", thorough=True),
+    Known("call_resources", (calls("@resources"),), thorough=True),
     Known("call_privileged", (calls("@privileged"),)),
 )
 
 ODD = (
-    Known("memory"),
-    Known("noise"),
+    Known("noise", thorough=True),
     Known("forking", unit="Type=forking\nPIDFile=/run/known/pid\n"),
     Known("instance", unit_name="known@one.service"),
-    Known("respawn", (calls("@resources"),), because="step ask"),
+    Known("respawn", (calls("@resources"),), because={calls("@resources"): "step ask: no end within"}),
 )
 
 KNOWN = (*FILES, *NETWORKS, *PRIVILEGES, *KERNEL, *CALLS, *ODD)

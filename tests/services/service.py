@@ -5,9 +5,6 @@ It is asked by a line written to the FIFO `ask` in its RuntimeDirectory and answ
 kills it. Modules are imported where they are needed, so that it starts in a few milliseconds and needs nothing else.
 """
 
-# pathlib and contextlib would take longer to import than everything else here together.
-# ruff: noqa: PTH, SIM105, SIM115
-
 import os
 import signal
 import sys
@@ -408,11 +405,6 @@ def share_file(asked):
     make(f"{RUN}/shared", "hello\n")
 
 
-def share_with_group(asked):
-    share_file(asked)
-    os.chmod(RUN, 0o755)
-
-
 def fill_memory(asked):
     """Keep 32 MiB in a file that exists in memory only."""
     descriptor = os.memfd_create("known")
@@ -455,7 +447,7 @@ NEEDS = {
     "dev_file": exists("/dev/known"),
     "dev_tun": open_device,
     "umask_other": share_file,
-    "umask_group": share_with_group,
+    "umask_group": share_file,
     # the network
     "tcp": serve(tcp(PORT)),
     "udp_self": udp_to_itself,

@@ -12,6 +12,7 @@ import pytest
 from harness.errors import MachineError
 from harness.machine import boot
 from harness.machine.boot import Machine, MachineSpec, remove_leftovers
+from harness.machine.cgroup import MachineCgroups
 from tests.systemd import tiny
 from tests.systemd.tiny import PROJECT, Traces
 
@@ -96,6 +97,19 @@ def test_exception_while_booting(before, monkeypatch):
     assert Traces.of(os.getpid()) == before
 
 
+def test_ctrl_c_while_closing(before, monkeypatch):
+    remove = MachineCgroups.remove
+
+    def interrupted(self):
+        os.kill(os.getpid(), signal.SIGINT)
+        return remove(self)
+
+    monkeypatch.setattr(MachineCgroups, "remove", interrupted)
+    with pytest.raises(KeyboardInterrupt), Machine(MachineSpec()):
+        pass
+    assert Traces.of(os.getpid()) == before
+
+
 def test_systemd_that_does_not_boot(before):
     broken = {"/usr/lib/systemd/systemd": (b"#!/bin/sh\necho no such luck\nexit 7\n", 0o755, (0, 0))}
     with pytest.raises(MachineError, match="did not boot") as caught, Machine(MachineSpec(files=broken)):
@@ -140,7 +154,7 @@ def test_kill_9_ends_the_machine_and_the_next_start_removes_the_rest(holder, unt
 def test_kill_9_of_a_process_in_a_trial(tmp_path, until):
     path = tiny.write(tmp_path, tables='[[steps]]\nname = "long"\nrun = "sleep 1000"\ntimeout_s = 1000\n')
     child = subprocess.Popen(tiny.python(RUNS_A_TRIAL, str(path)), cwd=PROJECT)
-    sleeps = until(lambda: [pid for pid in tiny.descendants(child.pid) if "1000" in command(pid)])
+    sleeps = until(lambda: [pid for pid in tiny.descendants(child.pid) if tiny.command(pid) == "sleep 1000"])
     everything = tiny.descendants(child.pid)
     os.kill(child.pid, signal.SIGKILL)
     child.wait()
@@ -149,13 +163,6 @@ def test_kill_9_of_a_process_in_a_trial(tmp_path, until):
     left = Traces.of(child.pid)
     assert not left.cgroups
     assert not left.scratch
-
-
-def command(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ").rstrip().rpartition(" ")[2]
-    except OSError:
-        return ""
 
 
 def test_a_reused_process_id_does_not_protect_what_a_dead_run_left(until):

@@ -121,6 +121,14 @@ def is_running(pid: int) -> bool:
         return False
 
 
+def command(pid: int) -> str:
+    """The command line of a process, "" when it is gone."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ").rstrip()
+    except OSError:
+        return ""
+
+
 def python(code: str, *arguments: str) -> list[str]:
     """A command line that runs `code` with this interpreter."""
     return [sys.executable, "-c", code, *arguments]

@@ -1,0 +1,85 @@
+import pytest
+
+from harness.judge.novelty import is_trouble, news, template, templates
+from tests.judge.facts import line
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("12345:M 24 Nov 2026 04:05:06.789 * Ready to accept", "77:M 25 Dec 2026 14:15:16.001 * Ready to accept"),
+        ("2026/11/24 04:05:06 [notice] 17#17: worker 18", "2027/01/02 14:05:06 [notice] 231#231: worker 9"),
+        ('127.0.0.1 - - [24/Nov/2026:04:05:06 +0000] "GET /a"', '10.1.2.3 - - [02/Jan/2027:14:15:16 +0000] "GET /a"'),
+        ("request 0b1cb8f0-94ff-4ec3-8fc4-1b6be0e8a1f0 done", "request 4aa76c0e-13a6-4f35-bf6e-6dd31cbd6dd5 done"),
+        ("segfault at 0x7f3a ip 00007f2a5b1c", "segfault at 0xdeadbeef ip 00005a1b2c3d"),
+        ("cannot open /tmp/tmpk3j5x9ab/file", "cannot open /tmp/tmpq8w2e7zz/file"),
+        ("commit 3f2a9c1d7e", "commit 00b1e2d3f4a5"),
+        ("took 1.25 s,  2 tries", "took 17 s, 41 tries"),
+    ],
+)
+def test_what_changes_from_run_to_run_makes_no_difference(one, other):
+    # A number may be written with or without a fraction; only then may shapes differ.
+    if "." in one and "took" in one:
+        other = other.replace("17 s", "17.5 s")
+    assert template(one) == template(other)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("Permission denied", "No such file or directory"),
+        ("open /etc/app.conf failed", "open /var/app.conf failed"),
+        ("decade", "facade"),  # words of hexadecimal letters are words
+        ("accepted", "refused"),
+    ],
+)
+def test_what_is_said_makes_a_difference(one, other):
+    assert template(one) != template(other)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "[warn] could not build the table",
+        "1:M # Can't save in background: fork: Resource temporarily unavailable, failed",
+        'open() "/var/log/x" failed (13: Permission denied)',
+        "Operation not permitted",
+        "Read-only file system",
+        "FATAL:  could not write lock file",
+        "panic: runtime",
+        "an ERROR: bad thing",
+        "connection refused",
+        "Address family not supported by protocol",
+    ],
+)
+def test_trouble_by_its_words(message):
+    assert is_trouble(line(message))
+
+
+@pytest.mark.parametrize(
+    "message", ["Ready to accept connections", "worker started", "errno is not set", "a terrible day"]
+)
+def test_no_trouble(message):
+    assert not is_trouble(line(message))
+
+
+def test_trouble_by_its_level():
+    assert is_trouble(line("all is well", 4))
+    assert not is_trouble(line("all is well", 5))
+
+
+def test_news_is_trouble_that_the_baseline_never_had():
+    known = templates([line("cannot lock 17"), line("warning: old")])
+    lines = [line("cannot lock 99"), line("hello"), line("cannot write 1"), line("cannot write 2"), line("denied")]
+    assert [item.message for item in news(lines, known=known)] == ["cannot write 1", "denied"]
+
+
+def test_what_was_a_notice_before_is_no_news_as_a_warning():
+    known = templates([line("table is full", 6)])
+    assert news([line("table is full", 3)], known=known) == []
+
+
+def test_lines_can_be_ignored():
+    assert news([line("cannot ping a"), line("cannot pong b")], known=(), ignore=["ping", "^b"]) == [
+        line("cannot pong b")
+    ]

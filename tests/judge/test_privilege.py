@@ -1,0 +1,48 @@
+from harness.judge.privilege import more_privilege
+from tests.judge.facts import ALL, CAP_SETUID, baseline, observation, process
+
+MASTER, WORKER = process("web", 0, 0, ALL), process("web", 33, 33, 0)
+
+
+def before(*processes):
+    return baseline(observation(processes=processes))
+
+
+def test_the_same_is_no_more():
+    assert more_privilege([MASTER, WORKER], before(MASTER, WORKER)) == ""
+
+
+def test_less_is_no_more():
+    fewer = [process("web", 0, 0, ALL & ~CAP_SETUID), process("web", 33, 33, 0)]
+    assert more_privilege(fewer, before(MASTER, WORKER)) == ""
+
+
+def test_a_lost_setuid_leaves_the_workers_root():
+    """The service answers, and is less secure."""
+    fewer = ALL & ~CAP_SETUID
+    told = more_privilege([process("web", 0, 0, fewer), process("web", 0, 0, fewer)], before(MASTER, WORKER))
+    assert told == "web no longer drops from root to uid 33, gid 33"
+
+
+def test_a_daemon_that_was_never_root_and_now_is():
+    told = more_privilege([process("web", 0, 0, 0)], before(WORKER))
+    assert told == "web (pid 40) runs as root, which it never did at baseline"
+
+
+def test_capabilities_it_never_had():
+    told = more_privilege([process("web", 33, 33, 1 << 10 | 1 << 7)], before(process("web", 33, 33, 1 << 10)))
+    assert told == "web (pid 40, uid 33) has CAP_SETUID beyond the baseline"
+
+
+def test_a_helper_that_the_baseline_never_showed_is_no_evidence():
+    assert more_privilege([MASTER, WORKER, process("sh", 0, 0, ALL)], before(MASTER, WORKER)) == ""
+
+
+def test_a_worker_seen_in_one_baseline_run_only_is_not_missed():
+    seen_by_chance = baseline(observation(processes=(MASTER, WORKER)), observation(processes=(MASTER,)))
+    assert more_privilege([MASTER], seen_by_chance) == ""
+
+
+def test_another_user_without_privilege_is_no_more():
+    """As under DynamicUser= or PrivateUsers=."""
+    assert more_privilege([MASTER, process("web", 61000, 61000, 0)], before(MASTER, WORKER)) == ""

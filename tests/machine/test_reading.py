@@ -1,0 +1,131 @@
+"""What is read from the host and from systemd: cgroup trees, counters, log records, sockets."""
+
+import pytest
+
+from harness.machine.cgroup import CounterReader, hierarchies
+from harness.machine.processes import _address, snapshot
+from harness.machine.service import MESSAGE_CHARACTERS, journal_lines, message_text
+
+HYBRID = """\
+31 23 0:28 / /sys/fs/cgroup rw - tmpfs tmpfs rw,mode=755
+32 31 0:29 / /sys/fs/cgroup/cpu,cpuacct rw - cgroup cgroup rw,cpu,cpuacct
+35 31 0:32 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory
+36 31 0:32 / /mnt/again rw - cgroup cgroup rw,memory
+40 31 0:37 / /sys/fs/cgroup/systemd rw - cgroup cgroup rw,xattr,name=systemd
+41 31 0:38 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw,nsdelegate
+"""
+UNIFIED = "30 23 0:26 / /sys/fs/cgroup rw shared:4 - cgroup2 cgroup2 rw,nsdelegate,memory_recursiveprot\n"
+
+
+def test_cgroup_trees_each_once():
+    found = {tree.key: (str(tree.mountpoint), tree.version, set(tree.controllers)) for tree in hierarchies(HYBRID)}
+    assert found == {
+        "cpu,cpuacct": ("/sys/fs/cgroup/cpu,cpuacct", 1, {"cpu", "cpuacct"}),
+        "memory": ("/sys/fs/cgroup/memory", 1, {"memory"}),
+        "name=systemd": ("/sys/fs/cgroup/systemd", 1, set()),
+        "": ("/sys/fs/cgroup/unified", 2, set()),
+    }
+
+
+def test_a_unified_host():
+    (tree,) = hierarchies(UNIFIED)
+    assert (tree.key, tree.version) == ("", 2)
+
+
+def files(folder, **content):
+    folder.mkdir()
+    for name, text in content.items():
+        (folder / name.replace("__", ".")).write_text(text)
+    return folder
+
+
+def test_counters_on_v1(tmp_path):
+    memory = files(
+        tmp_path / "memory",
+        memory__max_usage_in_bytes="4096\n",
+        memory__oom_control="oom_kill_disable 0\nunder_oom 0\noom_kill 3\n",
+    )
+    pids = files(tmp_path / "pids", pids__peak="7\n", pids__events="max 2\n")
+    cpu = files(tmp_path / "cpu", cpu__stat="nr_periods 9\nnr_throttled 4\nthrottled_time 5\n", cpuacct__usage="5000\n")
+    found = CounterReader({"memory": memory, "pids": pids, "cpu,cpuacct": cpu}).read()
+    assert (found.memory_peak_bytes, found.oom_kills, found.tasks_peak, found.forks_rejected) == (4096, 3, 7, 2)
+    assert (found.cpu_usage_usec, found.cpu_throttled_periods) == (5, 4)
+
+
+def test_counters_on_v2(tmp_path):
+    tree = files(
+        tmp_path / "tree",
+        memory__peak="4096\n",
+        memory__events="low 0\nhigh 0\nmax 5\noom 1\noom_kill 1\noom_group_kill 0\n",
+        pids__peak="7\n",
+        pids__events="max 0\n",
+        cpu__stat="usage_usec 123\nuser_usec 100\nsystem_usec 23\nnr_periods 9\nnr_throttled 4\n",
+    )
+    found = CounterReader({"": tree}).read()
+    assert (found.memory_peak_bytes, found.oom_kills, found.tasks_peak, found.forks_rejected) == (4096, 1, 7, 0)
+    assert (found.cpu_usage_usec, found.cpu_throttled_periods) == (123, 4)
+
+
+def test_what_is_gone_is_not_measured(tmp_path):
+    found = CounterReader({"memory": tmp_path / "gone", "": tmp_path / "gone"}).read()
+    assert set(vars(found).values()) == {None}
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("plain", "plain"),
+        ([104, 105, 255], "hi\ufffd"),
+        ([-1, 65], "\ufffdA"),  # journalctl has written bytes as signed numbers
+        (None, ""),
+        (["a"], ""),
+        ("x" * 10_000, "x" * MESSAGE_CHARACTERS + "…"),
+    ],
+)
+def test_message(value, text):
+    assert message_text(value) == text
+
+
+def test_which_records_are_the_units():
+    records = [
+        {"MESSAGE": "own", "_SYSTEMD_UNIT": "tiny.service", "_PID": "7", "PRIORITY": "3", "SYSLOG_IDENTIFIER": "tiny"},
+        {"MESSAGE": "about", "UNIT": "tiny.service", "_PID": "1", "PRIORITY": "5"},
+        {"MESSAGE": "tiny.service: Failed at step EXEC", "_PID": "1"},
+        {"MESSAGE": "late child", "_PID": "9"},
+        {"MESSAGE": "stranger", "_PID": "10", "_SYSTEMD_UNIT": "other.service"},
+        {"MESSAGE": "tiny.service: says a stranger", "_PID": "11"},
+        {"MESSAGE": "no process"},
+    ]
+    lines = journal_lines(records, "tiny.service", frozenset({9}))
+    assert [(line.message, line.priority, line.from_manager) for line in lines] == [
+        ("own", 3, False),
+        ("about", 5, True),
+        ("tiny.service: Failed at step EXEC", 6, True),
+        ("late child", 6, False),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("0100007F:1F90", "127.0.0.1:8080"),
+        ("00000000:0050", "0.0.0.0:80"),
+        ("00000000000000000000000001000000:0035", "[::1]:53"),
+        ("0000000000000000FFFF00000100007F:0035", "[::ffff:127.0.0.1]:53"),
+    ],
+)
+def test_address(text, address):
+    assert _address(text) == address
+
+
+def test_processes_that_are_gone_are_left_out():
+    assert snapshot(1, [2**22 + 1], seen_at="now") == []
+
+
+def test_a_process_of_systemds_own_is_left_out(monkeypatch):
+    """Before it becomes the unit's process it has neither its name nor its confinement."""
+    fields = {"NSpid": "7", "Uid": "0 0 0 0", "Gid": "0 0 0 0", "CapEff": "0", "CapBnd": "0", "State": "S (sleeping)"}
+    names = iter(["(tiny)", "systemd-executo", "tiny"])
+    monkeypatch.setattr("harness.machine.processes._status", lambda pid: {**fields, "Name": next(names)})
+    monkeypatch.setattr("harness.machine.processes._namespace", lambda pid, kind: kind)
+    assert [process.comm for process in snapshot(1, [7, 7, 7], seen_at="now")] == ["tiny"]

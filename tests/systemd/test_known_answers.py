@@ -1,0 +1,71 @@
+"""The whole walk over services whose one right answer is known: what they need is found, and nothing else.
+
+`KNOWN_ANSWERS=all` adds those that take long or are much like another one.
+"""
+
+import functools
+import os
+import platform
+
+import pytest
+
+from harness.machine import canaries
+from harness.results.recommendation import Answer
+from harness.scenario import load
+from harness.session import Options, tune
+from tests.conftest import unavailable
+from tests.services.known import KNOWN, Known
+
+pytestmark = pytest.mark.boots
+
+CHOSEN = [known for known in KNOWN if not known.thorough or os.environ.get("KNOWN_ANSWERS") == "all"]
+MEMORY = Known("memory")
+# What this host enforces is the same for all of them.
+examine = functools.cache(canaries.examine)
+
+
+def find(known: Known, folder):
+    """Tune the service. Ends the test where this host or its systemd cannot have the answer."""
+    if known.machine not in ("", platform.machine()):
+        unavailable(f"{known.name} is for {known.machine}")
+    return tune(load(known.write(folder)), Options(results=folder / "results", workers=2))
+
+
+@pytest.fixture(autouse=True)
+def _examined_once(monkeypatch):
+    monkeypatch.setattr(canaries, "examine", examine)
+
+
+def labels(keys) -> set[str]:
+    return {key.label for key in keys}
+
+
+def offered(answer: Answer) -> set[str]:
+    result = answer.result
+    return labels([*result.accepted, *result.refused, *result.unreached, *result.undecided])
+
+
+@pytest.mark.parametrize("known", CHOSEN, ids=lambda known: known.name)
+def test_finds(known, tmp_path):
+    answer, _ = find(known, tmp_path)
+    refused = labels(answer.result.refused)
+    if lacking := {*known.refused, *known.one_of} - offered(answer):
+        unavailable(f"not enforced or not known here: {', '.join(sorted(lacking))}")
+
+    assert answer.state == "tight"
+    assert sorted(refused - set(known.one_of)) == sorted(known.refused)
+    assert len(refused & set(known.one_of)) == min(1, len(known.one_of))
+    assert answer.result.undecided == frozenset()
+    assert labels(answer.result.unreached.values()) <= refused
+    assert [line for line in known.lines if line not in answer.drop_in().splitlines()] == []
+    reasons = {key.label: verdict.reason for key, verdict in answer.refusals()}
+    assert reasons.keys() == refused
+    assert {label: reasons[label] for label, text in known.because.items() if text not in reasons[label]} == {}
+
+
+def test_memory_that_is_no_process_is_counted(tmp_path):
+    """What the service keeps in a memfd is its own use, and is in the peak of every trial."""
+    answer, store = find(MEMORY, tmp_path)
+    assert answer.result.refused == {}
+    peaks = [observation.counters.memory_peak_bytes for observation in store.observations()]
+    assert min(peaks) > 32 * 2**20
