@@ -8,7 +8,8 @@ from typing import Any, Self
 class Inspection:
     """Facts about the root tree's systemd and unit; kept in `run.json`, so that thinking again needs no machine.
 
-    `unit_text` is what `systemctl cat` shows, `written` what changes above the root tree without the service.
+    `unit_text` is what `systemctl cat` shows, `written` what changes above the root tree without the service,
+    `syscall_groups` the groups of system calls that the systemd inside knows, each with all its calls.
     """
 
     unit_text: str
@@ -18,6 +19,7 @@ class Inspection:
     cgroups: str
     written: tuple[str, ...]
     packages: dict[str, str]
+    syscall_groups: dict[str, list[str]]
 
     def to_facts(self) -> dict[str, Any]:
         """As plain data for `run.json`."""

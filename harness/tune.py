@@ -21,7 +21,7 @@ from harness.scenario import Scenario
 from harness.scenario import Start as ScenarioStart
 from harness.search.backtrack import bisect_accepted
 from harness.search.options import Option
-from harness.search.prior import made_directories, risks, writable_paths
+from harness.search.prior import made_directories, parents_to_open, risks, writable_paths
 from harness.search.result import Budget, Progress, SearchResult, Settings, Stop
 from harness.search.search import search
 from harness.unit import catalogue, dropin
@@ -58,7 +58,8 @@ class Walk:
         self.catalogue = catalogue.load()
         self.unit = parse_cat(self.inspection.unit_text)
         kind = StartKind.STRIPPED if self.scenario.start is ScenarioStart.STRIPPED else StartKind.SHIPPED
-        self.start = Start.of(self.unit, kind, leave_alone=self.scenario.leave_alone)
+        groups = self.inspection.syscall_groups
+        self.start = Start.of(self.unit, kind, leave_alone=self.scenario.leave_alone, groups=groups)
         version = self.inspection.systemd_version
         alone = self.scenario.leave_alone
         known = offers(self.catalogue, version=version, start=self.start, leave_alone=alone)
@@ -128,13 +129,21 @@ class Walk:
         existing = own | brought | {path for path in candidates if (root / path.lstrip("/")).exists()}
         idle = self.inspection.written
         writable = writable_paths(baseline.written, before=idle, existing=existing)
-        # systemd hands such a directory to the unit's user at each start: for a service that starts as root and gives
-        # it to its workers itself, that takes it away again.
-        made = made_directories(baseline.written, before=idle, existing=existing) if self.start.has_user else ()
-        return tuple(path for path in writable if path not in own), made
+        writable = tuple(path for path in writable if path not in own)
+        if self.start.has_user:
+            return writable, made_directories(baseline.written, before=idle, existing=existing)
+        # systemd would hand such a directory to root at each start, and take it from the workers it was given to.
+        return (*writable, *parents_to_open(baseline.written, before=idle, existing=existing)), ()
 
     def _options(self, baseline: Baseline) -> list[Option[Tightening]]:
-        chances = risks(self.offers, baseline, self.scenario, seen=self.seen, writable=self.writable)
+        chances = risks(
+            self.offers,
+            baseline,
+            self.scenario,
+            seen=self.seen,
+            writable=self.writable,
+            groups=self.inspection.syscall_groups,
+        )
         return [
             Option(
                 key=offer.tightening,
@@ -180,10 +189,11 @@ class Walk:
 
     def _judged(self, requests: Sequence[Request], baseline: Baseline) -> list[tuple[Verdict, Observation]]:
         """Run and judge; a trial that was only too slow counts as such only if it is so again."""
+        groups = self.inspection.syscall_groups
 
         def run(batch: Sequence[Request]) -> list[tuple[Verdict, Observation]]:
             return [
-                (judge(self.scenario, item, catalogue=self.catalogue, baseline=baseline), item)
+                (judge(self.scenario, item, catalogue=self.catalogue, baseline=baseline, groups=groups), item)
                 for item in self.attempts.run(batch)
             ]
 

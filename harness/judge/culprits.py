@@ -7,10 +7,10 @@ Every line of evidence is held against the hints in the directive catalogue: err
 import errno
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 
 from harness.observation import Observation
-from harness.unit.catalogue import Catalogue, Directive
+from harness.unit.catalogue import ALLOW_LIST, Catalogue, Directive
 
 _ERRNO_NAMES = tuple(
     name
@@ -23,7 +23,28 @@ _ERRNO_NAMES = tuple(
 _ERRNO_TEXTS = {name: os.strerror(getattr(errno, name)).lower() for name in _ERRNO_NAMES}
 _STATUS = re.compile(r"status=(\d+)(?:/([A-Z_0-9]+))?")
 _SIGNAL = re.compile(r"code=(?:killed|dumped), status=\d+/([A-Z0-9]+)")
+_KILLED_FOR = re.compile(r"for the system call ([a-z0-9_]+)")
+# What a service calls in its complaint, and the capability it then lacks (capabilities(7)); the first that fits.
+_CALL_NEEDS = tuple(
+    (re.compile(rf"\b(?:{calls})\b"), f"CAP_{name}")
+    for calls, name in (
+        ("set(?:res|re|fs)?gid|setgroups|initgroups", "SETGID"),
+        ("set(?:res|re|fs)?uid|seteuid", "SETUID"),
+        ("f?chown|lchown|fchownat", "CHOWN"),
+        ("bind|bind\\(\\)", "NET_BIND_SERVICE"),
+        ("chroot", "SYS_CHROOT"),
+        ("kill", "KILL"),
+        ("mlock|mlockall|shmctl", "IPC_LOCK"),
+        ("setpriority|nice|sched_set\\w+", "SYS_NICE"),
+        ("setrlimit|prlimit", "SYS_RESOURCE"),
+        ("mount|umount2?|sethostname|unshare|setns|quotactl", "SYS_ADMIN"),
+        ("mknod", "MKNOD"),
+        ("ptrace", "SYS_PTRACE"),
+        ("open|opendir|fopen|access|unlink|rename|mkdir", "DAC_OVERRIDE"),
+    )
+)
 # A time-out with no other trace is what a blocked address looks like: packets vanish, nobody logs.
+_KIN = {"CAP_DAC_OVERRIDE": ("CapabilityBoundingSet -CAP_DAC_READ_SEARCH", "ProtectHome", "UMask")}
 _SILENT = ("IPAddressDeny", "PrivateNetwork")
 
 
@@ -40,16 +61,38 @@ def evidence(observation: Observation) -> list[str]:
     return [line for line in lines if line.strip()]
 
 
-def suspects(observation: Observation, catalogue: Catalogue) -> tuple[str, ...]:
-    """Names of the directives that the traces point to, those named by more lines first."""
+def suspects(
+    observation: Observation, catalogue: Catalogue, groups: Mapping[str, Collection[str]] | None = None
+) -> tuple[str, ...]:
+    """What the traces point to, those named by more lines first: directives, or labels of single tightenings.
+
+    A label is given where a line tells that much; `groups` are the system call groups of the systemd inside.
+    """
     points: dict[str, int] = {}
     for line in evidence(observation):
-        for name in _blamed(line, catalogue):
+        for name in _single(line, groups or {}) or _blamed(line, catalogue):
             points[name] = points.get(name, 0) + 1
     timed_out = any(step.timed_out or "no end within" in step.problem for step in observation.steps)
     if not points and timed_out:
         return _SILENT
     return tuple(sorted(points, key=lambda name: (-points[name], name)))
+
+
+def _single(line: str, groups: Mapping[str, Collection[str]]) -> list[str]:
+    """Labels of the tightenings that alone explain the line; empty when it does not tell."""
+    if killed := _KILLED_FOR.search(line):
+        call = killed[1]
+        names = [call, *(name for name, calls in groups.items() if call in calls)]
+        allowed = call in groups.get(ALLOW_LIST, ())
+        return [f"SystemCallFilter -{name}" for name in names] + ([] if allowed else [f"SystemCallFilter={ALLOW_LIST}"])
+    lowered = line.lower()
+    if _ERRNO_TEXTS["EPERM"] not in lowered and _ERRNO_TEXTS["EACCES"] not in lowered:
+        return []
+    lacking = next((name for pattern, name in _CALL_NEEDS if pattern.search(line)), "")
+    if not lacking:
+        return []
+    # The same complaint comes from the ids that PrivateUsers= does not map.
+    return [f"CapabilityBoundingSet -{lacking}", "PrivateUsers", *_KIN.get(lacking, ())]
 
 
 def _blamed(line: str, catalogue: Catalogue) -> Iterable[str]:

@@ -1,5 +1,7 @@
 """The verdict on one observation: PASS only when everything that a pass needs was seen."""
 
+from collections.abc import Collection, Mapping
+
 from harness.judge.baseline import Baseline
 from harness.judge.culprits import evidence, suspects
 from harness.judge.effective import ignored
@@ -21,9 +23,16 @@ WAITING_FACTOR = 3.0
 
 
 def judge(
-    scenario: Scenario, observation: Observation, *, catalogue: Catalogue, baseline: Baseline | None = None
+    scenario: Scenario,
+    observation: Observation,
+    *,
+    catalogue: Catalogue,
+    baseline: Baseline | None = None,
+    groups: Mapping[str, Collection[str]] | None = None,
 ) -> Verdict:
     """Judge an observation; without a baseline only what needs no comparison.
+
+    `groups` are the system call groups of the systemd inside, for the suspects.
 
     A lost machine is UNRESOLVED: it says nothing about the candidate.
     """
@@ -47,7 +56,7 @@ def judge(
         Outcome.FAIL,
         reason=f"{problem} ({told})" if told and told not in problem else problem,
         detail="\n".join(lines[:KEPT_EVIDENCE]),
-        suspects=suspects(observation, catalogue),
+        suspects=suspects(observation, catalogue, groups),
         trial_id=observation.trial_id,
         only_slow=only_slow,
     )

@@ -42,6 +42,7 @@ def inspect(scenario: Scenario) -> Inspection:
             cgroups=cgroup_layout(),
             written=tuple(machine.overlay.changed()),
             packages=_versions(machine, scenario.packages),
+            syscall_groups=syscall_groups(machine.run(["systemd-analyze", "syscall-filter"]).text),
         )
 
 
@@ -58,3 +59,21 @@ def _versions(machine: Machine, packages: tuple[str, ...]) -> dict[str, str]:
         return {}
     done = machine.run(["dpkg-query", "-W", "-f=${Package} ${Version}\\n", *packages])
     return dict(line.split(" ", 1) for line in done.text.splitlines() if " " in line)
+
+
+def syscall_groups(text: str) -> dict[str, list[str]]:
+    """Groups of `systemd-analyze syscall-filter`, each with its calls and those of the groups it names."""
+    direct: dict[str, list[str]] = {}
+    current: list[str] = []
+    for line in text.splitlines():
+        word = line.strip()
+        if line.startswith("@"):
+            current = direct.setdefault(word, [])
+        elif line.startswith(" ") and word and not word.startswith("#"):
+            current.append(word)
+
+    def calls(name: str) -> set[str]:
+        members = direct.get(name, [])
+        return {item for item in members if item[0] != "@"}.union(*(calls(item) for item in members if item[0] == "@"))
+
+    return {name: sorted(calls(name)) for name in direct}

@@ -3,7 +3,7 @@
 A prior is never an answer: it only orders the search, and every line of the result has been tried.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import PurePosixPath
 
 from harness.judge.baseline import Baseline
@@ -31,11 +31,15 @@ def risks(
     *,
     seen: Seen | None = None,
     writable: Iterable[str] = (),
+    groups: Mapping[str, Collection[str]] | None = None,
 ) -> dict[Tightening, float]:
-    """The chance of each offered tightening to break the service, 0 to 1; `seen` is what a traced pass saw."""
+    """The chance of each offered tightening to break the service, 0 to 1; `seen` is what a traced pass saw.
+
+    `groups` are the system call groups of the systemd inside.
+    """
     moved = _evidence(baseline, scenario, writable=tuple(writable))
     if seen is not None:
-        moved |= traced(seen, baseline)
+        moved |= traced(seen, baseline, groups or {})
     return {offer.tightening: _risk(offer, moved) for offer in offers}
 
 
@@ -107,6 +111,15 @@ def writable_paths(written: Iterable[str], *, before: Iterable[str], existing: I
         elif path in there:
             found.add(path)
     return tuple(sorted(found))
+
+
+def parents_to_open(written: Iterable[str], *, before: Iterable[str], existing: Iterable[str]) -> tuple[str, ...]:
+    """Shared directories, such as `/var/cache`, below which a service makes its own one at run time.
+
+    The widest exception there is, for a service that starts as root and makes the directory itself.
+    """
+    made = made_directories(written, before=before, existing=existing)
+    return tuple(sorted({MADE[directive] for directive, _ in made}))
 
 
 def made_directories(

@@ -4,15 +4,21 @@ What was used may still be missed without harm, and what was not seen may be use
 even here nothing is certain, and every line is tried.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 
 from harness.judge.baseline import Baseline
 from harness.observation import Seen
 from harness.unit.capability import CAPABILITIES
+from harness.unit.catalogue import ALLOW_LIST
 
 USED = 0.93
+# A call that was made is missed unless its failure is taken calmly, and a filter kills.
+USED_CALL = 0.9
 MAYBE = 0.4
+MAYBE_CAPABILITY = 0.25
 UNUSED = 0.015
+# The kernel asks for these on the way to something else, and uid 0 is granted them without needing them.
+ASKED_IN_PASSING = frozenset({"FSETID", "FOWNER", "DAC_READ_SEARCH", "SYS_ADMIN", "SYS_RESOURCE", "KILL", "SYS_PTRACE"})
 # Calls that systemd's own directives refuse: (directive, rung or "", calls).
 CALLS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("ProtectHostname", ("sethostname", "setdomainname")),
@@ -47,8 +53,11 @@ PLAIN_DEVICES = (
 )
 
 
-def traced(seen: Seen, baseline: Baseline) -> dict[str, float]:
-    """Risks by name: a directive, `directive rung`, or `directive item`."""
+def traced(seen: Seen, baseline: Baseline, groups: Mapping[str, Collection[str]]) -> dict[str, float]:
+    """Risks by name: a directive, `directive rung`, or `directive item`.
+
+    `groups` are the system call groups of the systemd inside, each with its calls.
+    """
     found: dict[str, float] = {}
     calls = set(seen.calls)
     for directive, names in CALLS:
@@ -65,7 +74,18 @@ def traced(seen: Seen, baseline: Baseline) -> dict[str, float]:
         MAYBE if any(name not in ("self", "thread-self") and not name.isdigit() for name in proc) else UNUSED
     )
     found["ProtectProc"] = MAYBE if any(name.isdigit() for name in proc) else UNUSED
-    found |= _sets(seen, baseline)
+    return found | _calls(seen, groups) | _sets(seen, baseline)
+
+
+def _calls(seen: Seen, groups: Mapping[str, Collection[str]]) -> dict[str, float]:
+    calls = set(seen.calls)
+    found = {"SystemCallFilter": UNUSED}
+    found |= {f"SystemCallFilter {call}": USED_CALL for call in calls}
+    found |= {
+        f"SystemCallFilter {name}": USED_CALL if calls & set(members) else UNUSED for name, members in groups.items()
+    }
+    service = set(groups.get(ALLOW_LIST, calls))
+    found[f"SystemCallFilter {ALLOW_LIST}"] = UNUSED if calls <= service else USED_CALL
     return found
 
 
@@ -73,13 +93,15 @@ def _sets(seen: Seen, baseline: Baseline) -> dict[str, float]:
     found: dict[str, float] = {}
     for family in ("AF_UNIX", "AF_INET", "AF_INET6", "AF_NETLINK", "AF_PACKET"):
         found[f"RestrictAddressFamilies {family}"] = USED if family in seen.families else UNUSED
+    if "AF_UNIX" in seen.families:
+        found["RestrictAddressFamilies AF_UNIX"] = MAYBE  # syslog, name services: tried by many, missed by few
     for kind in ("cgroup", "ipc", "mnt", "net", "pid", "user", "uts"):
         found[f"RestrictNamespaces {kind}"] = USED if kind in seen.namespaces else UNUSED
     # Where no process holds a capability, what the kernel granted was systemd's own work on the way.
     if seen.capabilities is not None and any(baseline.privileges.values()):
         for number, name in enumerate(CAPABILITIES):
-            used = number in seen.capabilities
-            found[f"CapabilityBoundingSet CAP_{name}"] = 0.7 if used else UNUSED
+            used = MAYBE_CAPABILITY if name in ASKED_IN_PASSING else USED
+            found[f"CapabilityBoundingSet CAP_{name}"] = used if number in seen.capabilities else UNUSED
     return found
 
 

@@ -133,7 +133,7 @@ def _compared(shows: str, under: Run, without: Run) -> tuple[Standing, str]:
 
 
 def of_tightening(results: Iterable[CanaryResult], tightening: Tightening) -> tuple[CanaryResult, ...]:
-    """The results that speak for a tightening: of its rung or its items, else of the directive as a whole."""
+    """The results that speak for a tightening: of its rung or its items, else of the directive."""
     own = [result for result in results if result.directive == tightening.directive]
     named = {item for result in own for item in result.items}
     # An item without a bundle of its own is one of those that OTHER stands for.
@@ -142,7 +142,8 @@ def of_tightening(results: Iterable[CanaryResult], tightening: Tightening) -> tu
         close = [result for result in own if not items.isdisjoint(result.items)]
     else:
         close = [result for result in own if result.rung == tightening.rung != ""]
-    return tuple(close or [result for result in own if not result.rung and not result.items])
+    # A single system call is refused by the same mechanism as the groups that are probed.
+    return tuple(close or [result for result in own if not result.rung and not result.items] or own)
 
 
 def standing_of(results: Iterable[CanaryResult], tightening: Tightening) -> Standing:

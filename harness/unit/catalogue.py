@@ -15,6 +15,7 @@ from typing import Any
 
 from harness.errors import UnitError
 
+ALLOW_LIST = "@system-service"
 _FILES = ("privileges", "files", "kernel", "network", "resources")
 
 
@@ -48,12 +49,15 @@ class Rung:
 
 @dataclass(frozen=True)
 class Bundle:
-    """Items that are denied together. `after_allow` ones are cut out of the allow-list on the upper rung."""
+    """Items with points and risk in common. `after_allow` ones are cut out of the allow-list on the upper rung; a
+    `whole` group of calls is denied as such, any other call by call.
+    """
 
     items: tuple[str, ...]
     points: int = 0
     risk: float = 0.0
     after_allow: bool = False
+    whole: bool = False
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from harness.unit.catalogue import Directive, Kind, Rung, load
 from harness.unit.itemset import kept_by
 from harness.unit.itemset import written as written_set
 from harness.unit.start import Start
-from harness.unit.syscalls import filter_lines, own_filter
+from harness.unit.syscalls import filter_lines
 from harness.unit.tightening import Tightening
 from harness.unit.unitfile import UnitFile, parse, written
 
@@ -108,9 +108,10 @@ def _syscall_lines(directive: Directive, steps: list[Tightening], start: Start) 
     allow = next((directive.rung(step.rung).value for step in steps if step.rung), "")
     denied = {item for step in steps for item in step.items}
     unknown = denied - {item for bundle in directive.bundles for item in bundle.items}
+    unknown = unknown.difference(*(start.group(bundle.items[0]) for bundle in directive.bundles))
     if unknown:
         raise UnitError(f"{directive.name}: no item {' '.join(sorted(unknown))}")
-    return filter_lines(directive, own_filter(start.own(directive)), allow=allow, denied=denied)
+    return filter_lines(directive, start, allow=allow, denied=denied)
 
 
 def _address_lines(rung: Rung, networks: Sequence[str]) -> _Lines:

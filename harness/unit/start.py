@@ -1,6 +1,6 @@
 """Where a search starts: the unit as shipped, or stripped of its sandboxing, and what its own settings amount to."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -33,21 +33,35 @@ class Start:
 
     `settings` holds (directive name, raw values in order); a stripped start holds them too, because a drop-in has to
     undo them when it is put on the shipped unit. Directives named in `leave_alone` are neither stripped nor searched.
+    `groups` are the system call groups of the systemd inside, each with all its calls.
     """
 
     kind: StartKind
     settings: tuple[tuple[str, tuple[str, ...]], ...] = ()
     leave_alone: tuple[str, ...] = ()
+    groups: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
     @classmethod
-    def of(cls, unit: UnitFile, kind: StartKind, *, leave_alone: Collection[str] = ()) -> "Start":
+    def of(
+        cls,
+        unit: UnitFile,
+        kind: StartKind,
+        *,
+        leave_alone: Collection[str] = (),
+        groups: Mapping[str, Collection[str]] | None = None,
+    ) -> "Start":
         """Take the settings out of a shipped unit. Raises `UnitError` when it has no [Service] section."""
         if "Service" not in unit.sections():
             raise UnitError("the unit has no [Service] section", hint="only services are searched")
         keys = {d.name: d.keys for d in load()} | {key: (key,) for d in load() for key in d.never_when}
         found = ((name, unit.lines("Service", *names)) for name, names in keys.items())
         settings = tuple((name, lines) for name, lines in found if lines)
-        return cls(kind, settings, tuple(sorted(leave_alone)))
+        calls = tuple((name, tuple(sorted(members))) for name, members in sorted((groups or {}).items()))
+        return cls(kind, settings, tuple(sorted(leave_alone)), calls)
+
+    def group(self, name: str) -> frozenset[str]:
+        """Calls of a system call group such as `@resources`, of the systemd inside; empty when that is not known."""
+        return frozenset(dict(self.groups).get(name, ()))
 
     def lines(self, name: str) -> tuple[str, ...]:
         """The shipped unit's own values for a directive, raw and in order."""

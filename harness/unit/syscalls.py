@@ -8,7 +8,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from harness.unit.catalogue import Bundle, Directive
-from harness.unit.start import NotUnderstood
+from harness.unit.start import NotUnderstood, Start
 
 # Allowing one of these allows every group that a bundle may deny: all of them, or the two cut out of it.
 _ALL_CALLS = "@known"
@@ -52,18 +52,35 @@ def own_filter(lines: Collection[str]) -> OwnFilter:
     return OwnFilter(tuple(kept), frozenset(allowed), tuple(denied))
 
 
-def filter_lines(directive: Directive, own: OwnFilter, *, allow: str, denied: Collection[str]) -> tuple[str, ...]:
+def cut_out(start: Start, group: str, allow: str) -> tuple[str, ...]:
+    """Calls of `group` that the allow-list `allow` lets through, sorted; empty when the groups are not known."""
+    return tuple(sorted(start.group(group) & start.group(allow)))
+
+
+def filter_lines(directive: Directive, start: Start, *, allow: str, denied: Collection[str]) -> tuple[str, ...]:
     """Values, in order, that set this filter whatever was set before.
 
     `allow` is the allow-list accepted, "" for none; the groups denied before it are then left out, because they have
-    no call in common with it.
+    no call in common with it. A group whose calls are all denied is written by its name.
     """
-    first = {item for b in directive.bundles if not b.after_allow for item in b.items}
-    order = [item for bundle in directive.bundles for item in bundle.items if item in denied]
+    own = own_filter(start.own(directive))
+    first = [item for b in directive.bundles if not b.after_allow for item in b.items]
     if not allow:
-        return ("", *own.lines, *_deny(order))
+        return ("", *own.lines, *_deny([item for item in first if item in denied]), *_cut(directive, start, denied))
     others = [token for token in own.denied if token not in first]
-    return ("", allow, *_deny(others), *_deny([item for item in order if item not in first]))
+    return ("", allow, *_deny(others), *_cut(directive, start, denied))
+
+
+def _cut(directive: Directive, start: Start, denied: Collection[str]) -> tuple[str, ...]:
+    left = set(denied) - {item for b in directive.bundles if not b.after_allow for item in b.items}
+    groups = []
+    for bundle in directive.bundles:
+        group = bundle.items[0]
+        calls = set(cut_out(start, group, directive.rungs[-1].value))
+        if bundle.after_allow and (group in left or (calls and calls <= set(denied))):
+            groups.append(group)
+            left -= {group, *calls}
+    return _deny([*groups, *sorted(left)])
 
 
 def _deny(tokens: list[str]) -> tuple[str, ...]:

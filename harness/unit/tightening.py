@@ -1,7 +1,7 @@
 """The steps a search may take from a start: which, in what order, for how many points and at what risk."""
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +9,7 @@ from harness.errors import UnitError
 from harness.unit.catalogue import Bundle, Catalogue, Directive, Kind
 from harness.unit.itemset import OTHER, kept_by
 from harness.unit.start import NotUnderstood, Start, StartKind, standing
-from harness.unit.syscalls import own_filter
+from harness.unit.syscalls import cut_out, own_filter
 
 __all__ = ["LeftOut", "Offer", "Start", "StartKind", "Tightening", "left_out", "offers"]
 
@@ -24,6 +24,9 @@ class Tightening:
     directive: str
     rung: str = ""
     items: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return self.label
 
     @property
     def label(self) -> str:
@@ -163,13 +166,25 @@ def _denials(directive: Directive, start: Start) -> Iterator[Offer]:
         if OTHER in bundle.items:
             # In an allow-list of the unit's own, "every other" is what it names outside the universe.
             items = tuple(sorted(kept - (set(directive.universe) - {OTHER})))
-            share = 1.0
         else:
             items = tuple(item for item in bundle.items if item in kept)
-            share = len(items) / len(bundle.items)
-        if items:
-            weight = round(bundle.points * share)
-            yield Offer(Tightening(directive.name, items=items), frozenset(), weight, bundle.risk)
+        if OTHER in bundle.items and items:
+            yield Offer(Tightening(directive.name, items=items), frozenset(), bundle.points, bundle.risk)
+        else:
+            yield from _singly(directive, bundle, items, frozenset())
+
+
+def _singly(
+    directive: Directive, bundle: Bundle, items: Iterable[str], requires: frozenset[Tightening]
+) -> Iterator[Offer]:
+    """Each item of a bundle by itself, with its share of the bundle's points and risk.
+
+    Those that are never missed are accepted together anyway; one that is needed is found by halving.
+    """
+    share = len(bundle.items) if bundle.items[0][0] != "@" else max(1, len(tuple(items)))
+    risk = round(1 - (1 - bundle.risk) ** (1 / share), 4)
+    for item in items:
+        yield Offer(Tightening(directive.name, items=(item,)), requires, round(bundle.points / share), risk)
 
 
 def _filters(directive: Directive, start: Start) -> Iterator[Offer]:
@@ -185,9 +200,16 @@ def _filters(directive: Directive, start: Start) -> Iterator[Offer]:
         step = Tightening(directive.name, allow.value)
         yield Offer(step, below, allow.points, allow.risk)
         required = below | {step}
+    offered: set[str] = set()
     for bundle in open_ones:
-        if bundle.after_allow:
+        if not bundle.after_allow:
+            continue
+        calls = [call for call in cut_out(start, bundle.items[0], allow.value) if call not in offered]
+        offered.update(calls)
+        if bundle.whole or not calls:
             yield _denial(directive, bundle, required)
+        else:
+            yield from _singly(directive, bundle, calls, required)
 
 
 def _denial(directive: Directive, bundle: Bundle, requires: frozenset[Tightening]) -> Offer:
