@@ -142,8 +142,10 @@ def of_tightening(results: Iterable[CanaryResult], tightening: Tightening) -> tu
         close = [result for result in own if not items.isdisjoint(result.items)]
     else:
         close = [result for result in own if result.rung == tightening.rung != ""]
+    whole = [result for result in own if not result.rung and not result.items]
     # A single system call is refused by the same mechanism as the groups that are probed.
-    return tuple(close or [result for result in own if not result.rung and not result.items] or own)
+    alike = [result for result in own if result.items] if items else []
+    return tuple(close or whole or alike)
 
 
 def standing_of(results: Iterable[CanaryResult], tightening: Tightening) -> Standing:

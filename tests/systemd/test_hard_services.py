@@ -1,14 +1,11 @@
 """Services and steps that are hard to hold: noisy, forking, hanging, hungry, and those that write garbage."""
 
-import io
 import json
 import subprocess
 
 import pytest
-from rich.console import Console
 
 from harness.observation import Observation, Stage
-from harness.report import trial as trial_report
 from tests.systemd import tiny
 from tests.systemd.tiny import PROJECT
 
@@ -102,17 +99,6 @@ class TestNoise:
         assert max(map(len, messages)) <= 4001
         assert Observation.from_json(observation.to_json()) == observation
         assert "\n" not in observation.to_json()
-        shown = shown_on_terminal(tiny.load(path), observation)
-        assert "\x1b]0;" not in shown
-        assert "\x07" not in shown
-        assert "\x1b[31mred" not in shown
-
-
-def shown_on_terminal(scenario, observation) -> str:
-    out = io.StringIO()
-    verdict = tiny.verdict(scenario, observation)
-    trial_report.show(observation, verdict, Console(file=out, force_terminal=True, highlight=False))
-    return out.getvalue()
 
 
 class TestKindsOfUnits:

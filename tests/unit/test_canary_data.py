@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from harness.unit.capability import CAPABILITIES
 from harness.unit import catalogue
 from harness.unit.canary import (
     Answer,
@@ -22,6 +21,7 @@ from harness.unit.canary import (
     program,
     standing_of,
 )
+from harness.unit.capability import CAPABILITIES
 from harness.unit.start import Start, StartKind
 from harness.unit.tightening import Tightening, offers
 

@@ -2,11 +2,15 @@ import pytest
 
 from harness.errors import UnitError
 from harness.unit.catalogue import load
+from harness.unit.dropin import render
 from harness.unit.tightening import Offer, Start, StartKind, Tightening, left_out, offers
 from harness.unit.unitfile import UnitFile, parse
 
 PRIVILEGED = Tightening("SystemCallFilter", items=("@privileged",))
 ALLOW = Tightening("SystemCallFilter", "@system-service")
+
+
+UNSCORED = ["-@aio", "-@keyring", "-@memlock", "-@timer"]
 
 
 def offered(text: str = "", *, version: int = 252, leave_alone: tuple[str, ...] = ()) -> dict[str, Offer]:
@@ -144,9 +148,9 @@ def test_the_allow_list_comes_after_nine_denials_and_before_what_is_cut_out_of_i
 @pytest.mark.parametrize(
     ("own", "labels"),
     [
-        ("@system-service", ["-@privileged", "-@resources"]),
-        ("@system-service\nSystemCallFilter=~@resources", ["-@privileged"]),
-        ("@system-service @mount", ["-@mount", "-@privileged", "-@resources"]),
+        ("@system-service", ["-@privileged", "-@resources", *UNSCORED]),
+        ("@system-service\nSystemCallFilter=~@resources", ["-@privileged", *UNSCORED]),
+        ("@system-service @mount", ["-@mount", "-@privileged", "-@resources", *UNSCORED]),
         ("read write openat", []),
     ],
 )
@@ -160,3 +164,41 @@ def test_a_shipped_deny_list_is_offered_the_groups_it_lacks_and_the_allow_list()
     assert "SystemCallFilter -@clock" not in found
     assert "SystemCallFilter -@swap" not in found
     assert len(found[ALLOW.label].requires) == 7
+
+
+GROUPS = {
+    "@system-service": ["chown", "nice", "read", "setuid"],
+    "@privileged": ["chown", "reboot", "setuid"],
+    "@resources": ["nice"],
+}
+
+
+def filters(groups: dict[str, list[str]]) -> dict[str, Offer]:
+    start = Start.of(parse("[Service]\nExecStart=/bin/true\n"), StartKind.STRIPPED, groups=groups)
+    found = offers(load(), version=252, start=start)
+    return {o.tightening.label: o for o in found if o.tightening.directive == "SystemCallFilter"}
+
+
+def test_calls_that_the_allow_list_lets_through_are_offered_one_by_one() -> None:
+    found = filters(GROUPS)
+    assert {label for label in found if not label.startswith("SystemCallFilter -@")} == {
+        "SystemCallFilter=@system-service",
+        "SystemCallFilter -chown",
+        "SystemCallFilter -setuid",
+        "SystemCallFilter -nice",
+    }
+    assert all(ALLOW in found[f"SystemCallFilter -{call}"].requires for call in ("chown", "nice", "setuid"))
+
+
+def test_shares_of_a_group_add_up_to_the_risk_of_the_group() -> None:
+    found = filters(GROUPS)
+    works = (1 - found["SystemCallFilter -chown"].risk) * (1 - found["SystemCallFilter -setuid"].risk)
+    assert works == pytest.approx(1 - filters({})[PRIVILEGED.label].risk, abs=0.001)
+
+
+def test_a_group_denied_call_by_call_is_written_by_its_name() -> None:
+    start = Start.of(parse("[Service]\nExecStart=/bin/true\n"), StartKind.STRIPPED, groups=GROUPS)
+    calls = [Tightening("SystemCallFilter", items=(call,)) for call in ("chown", "setuid", "nice")]
+    text = render([ALLOW, *calls], start)
+    assert "SystemCallFilter=~@privileged @resources\n" in text
+    assert "SystemCallFilter=~@resources chown\n" in render([ALLOW, calls[0], calls[2]], start)
