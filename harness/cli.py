@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
+from rich.console import Console
 
 from harness import init as init_module
 from harness import session
@@ -13,6 +13,7 @@ from harness.errors import ExitStatus, HarnessError, UsageError
 from harness.machine import doctor as doctor_module
 from harness.report import trial as trial_report
 from harness.report.canaries import show as show_canaries
+from harness.report.plain import plain
 from harness.report.progress import Reporter
 from harness.report.summary import console, show
 from harness.report.why import explain
@@ -44,9 +45,9 @@ def doctor(boot: Annotated[bool, typer.Option(help="Boot one machine as well")] 
     out = console()
     for finding in findings:
         mark = "[green]ok[/]  " if finding.ok else "[bold red]no[/]  "
-        out.print(f"{mark}{escape(finding.name):16} {escape(finding.detail)}", soft_wrap=True)
+        out.print(f"{mark}{plain(finding.name):16} {plain(finding.detail)}", soft_wrap=True)
         if finding.hint and not finding.ok:
-            out.print(f"      → {escape(finding.hint)}", soft_wrap=True)
+            out.print(f"      → {plain(finding.hint)}", soft_wrap=True)
     if not all(finding.ok for finding in findings):
         raise typer.Exit(ExitStatus.MACHINE)
     if boot:
@@ -65,10 +66,8 @@ def init(
     doctor_module.require()
     path = init_module.write(unit, output)
     out = console()
-    out.print(f"wrote {escape(str(path))}", soft_wrap=True)
-    out.print(
-        f"next: say what the service must do in [[steps]], then `harness try {escape(str(path))}`", soft_wrap=True
-    )
+    out.print(f"wrote {plain(str(path))}", soft_wrap=True)
+    out.print(f"next: say what the service must do in [[steps]], then `harness try {plain(str(path))}`", soft_wrap=True)
 
 
 @app.command("try")
@@ -139,14 +138,14 @@ def main() -> None:
     try:
         app()
     except HarnessError as error:
-        err.print(f"[bold red]error[/]  {escape(error.message)}", soft_wrap=True)
-        if error.hint:
-            err.print(f"[bold]hint[/]   {escape(error.hint)}", soft_wrap=True)
+        _print_error(err, error.message, error.hint)
         sys.exit(error.status)
     except OSError as error:
-        err.print(f"[bold red]error[/]  {escape(str(error))}", soft_wrap=True)
-        err.print("[bold]hint[/]   check free space and permissions; the same command goes on where it stopped")
+        _print_error(err, str(error), "check free space and permissions; the same command goes on where it stopped")
         sys.exit(ExitStatus.MACHINE)
-    except KeyboardInterrupt:
-        err.print("stopped; the same command goes on where it stopped")
-        sys.exit(ExitStatus.BUDGET)
+
+
+def _print_error(err: Console, message: str, hint: str) -> None:
+    err.print(f"[bold red]error[/]  {plain(message)}", soft_wrap=True)
+    if hint:
+        err.print(f"[bold]hint[/]   {plain(hint)}", soft_wrap=True)

@@ -105,6 +105,9 @@ def tune(scenario: Scenario, options: Options, listener: Listener | None = None)
             )
         store.update(state="done", stop=answer.result.stop.value, trials=answer.trials)
         return answer, store
+    except KeyboardInterrupt as error:
+        # Before or after the walk, or asked twice: nothing is in flight any more, and what was stored is safe.
+        raise BudgetError(STOPPED, hint="run the same command again: it goes on where it stopped") from error
     finally:
         store.unlock()
 

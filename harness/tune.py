@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from harness.attempts import OBSERVE, Attempts, Request, labels
-from harness.errors import BaselineError
+from harness.errors import BaselineError, HarnessError, MachineError
 from harness.inspection import Inspection
 from harness.judge.baseline import Baseline
 from harness.judge.rules import judge
@@ -73,7 +73,7 @@ class Walk:
     def run(self, *, spent_s: float = 0.0, clock: Callable[[], float] = time.monotonic) -> Answer:
         """Walk to the end, or to where the limits stop it; `spent_s` was spent before, in a run that was cut off.
 
-        Raises BaselineError when the service does not pass its own scenario.
+        Raises BaselineError when the service does not pass its own scenario, MachineError when it cannot be tried.
         """
         began = clock()
         observations = self._baseline()
@@ -239,14 +239,14 @@ def _own_directories(unit: UnitFile) -> frozenset[str]:
     return frozenset(found)
 
 
-def _baseline_error(scenario: Scenario, verdicts: Sequence[Verdict]) -> BaselineError:
+def _baseline_error(scenario: Scenario, verdicts: Sequence[Verdict]) -> HarnessError:
     """Say which of never passes, flaky, too slow or lost it is, with the commands to see it by hand."""
     failed = [verdict for verdict in verdicts if verdict.outcome is not Outcome.PASS]
     first = failed[0]
     passed = len(verdicts) - len(failed)
     if first.outcome is Outcome.UNRESOLVED:
-        what = f"the baseline could not be tried: {first.reason}"
-    elif passed:
+        return MachineError(f"the baseline could not be tried: {first.reason}", hint="run the same command again")
+    if passed:
         what = f"the service is flaky: the baseline passed {passed} of {len(verdicts)} runs"
     elif all("no end within" in verdict.reason or "did not finish" in verdict.reason for verdict in failed):
         what = "the baseline is too slow: it never ends in time"

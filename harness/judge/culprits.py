@@ -16,7 +16,7 @@ _ERRNO_NAMES = tuple(
     name
     for name in (
         "EPERM", "EACCES", "EROFS", "ENOENT", "EAFNOSUPPORT", "ENETUNREACH", "EADDRNOTAVAIL", "ECONNREFUSED",
-        "EINVAL", "ENOSYS", "EAGAIN", "ENOMEM", "EMFILE",
+        "EINVAL", "ENOSYS", "EAGAIN", "ENOMEM", "EMFILE", "ETIMEDOUT", "ESRCH", "ENOKEY", "EIDRM", "EFBIG",
     )
     if hasattr(errno, name)
 )  # fmt: skip
@@ -70,7 +70,9 @@ def suspects(
     """
     points: dict[str, int] = {}
     for line in evidence(observation):
-        for name in _single(line, groups or {}) or _blamed(line, catalogue):
+        singles = _single(line, groups or {})
+        narrowed = {label.split(" ")[0] for label in singles if " " in label}
+        for name in [*singles, *(name for name in _blamed(line, catalogue) if name not in narrowed)]:
             points[name] = points.get(name, 0) + 1
     timed_out = any(step.timed_out or "no end within" in step.problem for step in observation.steps)
     if not points and timed_out:

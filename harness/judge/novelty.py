@@ -11,7 +11,8 @@ from harness.observation import JournalLine
 
 WARNING = 4  # syslog(3): 0 emergency … 4 warning … 7 debug
 _TROUBLE = re.compile(
-    r"\b(?:warn(?:ing)?|err(?:or)?|fail(?:ed|ure|s|ing)?|den(?:y|ied)|refus(?:ed|ing)|cannot|can't|could not|unable"
+    r"\b(?:warn(?:ings?)?|err(?:ors?)?|exceptions?|traceback|timed out"
+    r"|fail(?:ed|ure|s|ing)?|den(?:y|ied)|refus(?:ed|ing)|cannot|can't|could not|unable"
     r"|not permitted|not supported|no such|read-only|unreachable|crit(?:ical)?|alert|emerg(?:ency)?|fatal|panic"
     r"|abort(?:ed|ing)?)\b",
     re.IGNORECASE,
@@ -22,6 +23,7 @@ _MASKS = (
     (re.compile(r"\b(?=[0-9a-f]*\d)[0-9a-f]{6,}\b", re.IGNORECASE), "<n>"),
     (re.compile(r"(?<=[./_-])(?=[A-Za-z]*\d)[A-Za-z0-9]{6,}\b"), "<name>"),
     (re.compile(r"\d+"), "<n>"),
+    (re.compile(r"\b(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)\b"), "<day>"),
     (re.compile(r"\b(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)\b"), "<month>"),
     (re.compile(r"\s+"), " "),
 )

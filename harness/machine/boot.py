@@ -66,7 +66,8 @@ def _start_ticks(pid: int | str) -> str:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
 
 
-def _new_name() -> str:
+def new_name() -> str:
+    """A name for what this process makes outside itself; it tells whether its maker still lives."""
     return f"harness-{os.getpid()}-{_start_ticks('self')}-{next(_sequence)}"
 
 
@@ -113,7 +114,7 @@ class Machine:
 
     def __init__(self, spec: MachineSpec) -> None:
         self.spec = spec
-        self.name = _new_name()
+        self.name = new_name()
         self.leader = 0
         self.durations_s: dict[str, float] = {}
         self._process: shell.Background | None = None

@@ -19,6 +19,7 @@ from types import TracebackType
 from typing import Self
 
 from harness.machine import shell
+from harness.machine.boot import SCRATCH, new_name
 from harness.machine.kernel import syscall_name
 from harness.observation import Seen
 
@@ -47,7 +48,7 @@ class Tracer:
     """Both programs running, from `__enter__` (when they have attached) to `seen`."""
 
     def __enter__(self) -> Self:
-        self._folder = Path(tempfile.mkdtemp(prefix="harness-trace-"))
+        self._folder = Path(tempfile.mkdtemp(prefix=f"{new_name()}-trace-", dir=SCRATCH))
         self._running: list[tuple[shell.Background, Path]] = []
         for name in PROGRAMS:
             program = self._folder / name

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from rich.console import Console
-from rich.markup import escape
 
+from harness.report.plain import plain
 from harness.unit.canary import CanaryResult, Standing
 
 MEANS = {
@@ -24,4 +24,4 @@ def show(results: Sequence[CanaryResult], out: Console) -> None:
             out.print(f"\n[bold]{standing.value}[/]  {means}")
         for result in group:
             what = " ".join(filter(None, [result.directive, result.rung, *result.items[:3], result.part]))
-            out.print(f"    {escape(what)}: {escape(result.detail)}", soft_wrap=True)
+            out.print(f"    {plain(what)}: {plain(result.detail)}", soft_wrap=True)

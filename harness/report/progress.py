@@ -7,6 +7,7 @@ from typing import Self
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from harness.observation import Observation
+from harness.report.plain import plain
 from harness.report.summary import console
 from harness.search.result import Progress as Event
 
@@ -74,7 +75,7 @@ class Reporter:
 
     def note(self, text: str) -> None:
         """A line of its own."""
-        self._console.print(text, markup=False, soft_wrap=True)
+        self._console.print(plain(text), soft_wrap=True)
 
     def _rest(self) -> str:
         best = f", best exposure {self._best:.1f}" if self._best is not None else ""

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from harness.report.plain import plain
 from harness.results.recommendation import Answer, one_line, refusal_text
 from harness.unit.dropin import FILE_NAME
 
@@ -58,10 +58,10 @@ def _refusals(answer: Answer) -> Table:
     table.add_column("because", overflow="fold")
     for key, verdict in answer.refusals()[:MOST_REFUSALS]:
         reason = refusal_text(key, verdict).partition(": ")[2]
-        table.add_row(escape(key.label), escape(one_line(reason, most=200)))
+        table.add_row(plain(key.label), plain(one_line(reason, most=200)))
     for item in answer.result.pairs[:MOST_REFUSALS]:
         kept = ", ".join(sorted(key.label for key in item.kept))
-        table.add_row(escape(item.refused.label), escape(f"excludes {kept}; the one worth more was kept"))
+        table.add_row(plain(item.refused.label), plain(f"excludes {kept}; the one worth more was kept"))
     return table
 
 

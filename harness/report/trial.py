@@ -1,10 +1,10 @@
 """One trial shown in full: what every step did, what was logged, and the verdict."""
 
 from rich.console import Console
-from rich.markup import escape
 
 from harness.judge.verdict import Verdict
 from harness.observation import Observation
+from harness.report.plain import plain
 
 SHOWN_LINES = 20
 
@@ -13,7 +13,7 @@ def show(observation: Observation, verdict: Verdict, out: Console) -> None:
     """Print what a trial did, and its verdict."""
     _print(observation, out)
     style = "green" if verdict.passed else "bold red"
-    out.print(f"[{style}]{verdict.outcome.value}[/]  {escape(verdict.reason)}", soft_wrap=True)
+    out.print(f"[{style}]{verdict.outcome.value}[/]  {plain(verdict.reason)}", soft_wrap=True)
     if verdict.suspects:
         out.print("suspects: " + ", ".join(verdict.suspects), soft_wrap=True)
 
@@ -21,16 +21,16 @@ def show(observation: Observation, verdict: Verdict, out: Console) -> None:
 def _print(observation: Observation, out: Console) -> None:
     for step in observation.steps:
         mark = "[green]ok[/]" if step.ok else "[bold red]no[/]"
-        line = f"{mark}  {step.duration_s:6.2f} s  {escape(step.part)}: {escape(step.name)}"
-        out.print(line + (f"  {escape(step.problem)}" if step.problem else ""), soft_wrap=True)
+        line = f"{mark}  {step.duration_s:6.2f} s  {plain(step.part)}: {plain(step.name)}"
+        out.print(line + (f"  {plain(step.problem)}" if step.problem else ""), soft_wrap=True)
         if not step.ok:
             for text in (*step.stdout.splitlines()[-SHOWN_LINES:], *step.stderr.splitlines()[-SHOWN_LINES:]):
-                out.print(f"      {escape(text)}", soft_wrap=True)
+                out.print(f"      {plain(text)}", soft_wrap=True)
     if observation.start_problem:
-        out.print(f"[bold red]no[/]  start: {escape(observation.start_problem)}", soft_wrap=True)
+        out.print(f"[bold red]no[/]  start: {plain(observation.start_problem)}", soft_wrap=True)
     for entry in observation.journal[-SHOWN_LINES:]:
-        out.print(f"[dim]log   {escape(entry.message)}[/]", soft_wrap=True)
+        out.print(f"[dim]log   {plain(entry.message)}[/]", soft_wrap=True)
     for record in observation.kernel:
-        out.print(f"[dim]kernel {escape(record)}[/]", soft_wrap=True)
+        out.print(f"[dim]kernel {plain(record)}[/]", soft_wrap=True)
     exposure = "not measured" if observation.exposure is None else f"{observation.exposure:.1f}"
     out.print(f"exposure {exposure}, {observation.durations_s.get('total', 0.0):.1f} s in all", soft_wrap=True)

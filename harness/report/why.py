@@ -4,10 +4,10 @@ import difflib
 from pathlib import Path
 
 from rich.console import Console
-from rich.markup import escape
 
 from harness.errors import UsageError
 from harness.judge.verdict import Verdict
+from harness.report.plain import plain
 from harness.results.recommendation import Answer
 from harness.unit import catalogue
 from harness.unit.dropin import FILE_NAME
@@ -31,13 +31,13 @@ def explain(answer: Answer, folder: Path, name: str, out: Console) -> None:
         *(f"undecided: {key.label}" for key in sorted(answer.result.undecided) if key.directive == name),
     ]
     for line in said:
-        out.print(escape(line), soft_wrap=True)
+        out.print(plain(line), soft_wrap=True)
     for key, verdicts in _witnesses(answer, name):
         _witness(key, verdicts, folder, answer, out)
     for pair in answer.result.pairs:
         if pair.refused.directive == name or any(key.directive == name for key in pair.kept):
             kept = ", ".join(sorted(key.label for key in pair.kept))
-            out.print(escape(f"conflict: {pair.refused.label} fails together with {kept}"), soft_wrap=True)
+            out.print(plain(f"conflict: {pair.refused.label} fails together with {kept}"), soft_wrap=True)
     if not said and not _witnesses(answer, name):
         out.print("nothing in this run speaks of it", soft_wrap=True)
 
@@ -76,10 +76,10 @@ def _witnesses(answer: Answer, name: str) -> list[tuple[Tightening, tuple[Verdic
 def _witness(key: Tightening, verdicts: tuple[Verdict, ...], folder: Path, answer: Answer, out: Console) -> None:
     last = verdicts[-1]
     again = f", and so did trial {verdicts[0].trial_id}" if len(verdicts) > 1 else ""
-    out.print(f"\n[bold]refused[/]  {escape(key.label)}", soft_wrap=True)
-    out.print(escape(f"witness  trial {last.trial_id} failed with it on top of all the rest{again}"), soft_wrap=True)
-    out.print(f"because  {escape(last.reason)}", soft_wrap=True)
+    out.print(f"\n[bold]refused[/]  {plain(key.label)}", soft_wrap=True)
+    out.print(plain(f"witness  trial {last.trial_id} failed with it on top of all the rest{again}"), soft_wrap=True)
+    out.print(f"because  {plain(last.reason)}", soft_wrap=True)
     for line in last.detail.splitlines():
-        out.print(f"[dim]         {escape(line)}[/]", soft_wrap=True)
+        out.print(f"[dim]         {plain(line)}[/]", soft_wrap=True)
     drop_in = folder / "trials" / last.trial_id / FILE_NAME
-    out.print(f"see it   harness try {escape(str(answer.scenario.path))} --with {escape(str(drop_in))}", soft_wrap=True)
+    out.print(f"see it   harness try {plain(str(answer.scenario.path))} --with {plain(str(drop_in))}", soft_wrap=True)

@@ -50,6 +50,8 @@ class Store:
         """Open an existing run folder. Raises UsageError when it is none, or of another format."""
         try:
             facts = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+            if not isinstance(facts, dict):
+                raise ValueError("run.json holds no object")
         except (OSError, ValueError) as error:
             raise UsageError(
                 f"{folder} is not a run folder: {error}", hint="name a folder below results/ that holds run.json"
@@ -88,8 +90,8 @@ class Store:
     def unlock(self) -> None:
         """Let the folder go."""
         if self._lock is not None:
+            # The file stays: were it removed, a second process could lock the old one and a third a new one.
             self._lock.close()
-            (self.folder / "lock").unlink(missing_ok=True)
 
     def _cut_torn_line(self) -> None:
         file = self.folder / "observations.jsonl"
@@ -111,21 +113,25 @@ class Store:
 
     def append(self, observation: Observation) -> None:
         """Append an observation; on disk when this returns."""
-        with (self.folder / "observations.jsonl").open("a", encoding="utf-8", errors="replace") as file:
-            file.write(observation.to_json() + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        path = self.folder / "observations.jsonl"
+        try:
+            with path.open("a", encoding="utf-8", errors="replace") as file:
+                file.write(observation.to_json() + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise OSError(error.errno, f"cannot append to {path}: {error.strerror}") from error
 
     def observations(self) -> Iterator[Observation]:
         """All observations, oldest first. Raises UsageError on a line that cannot be read."""
         file = self.folder / "observations.jsonl"
         if not file.exists():
             return
-        lines = file.read_text(encoding="utf-8").split("\n")
+        lines = file.read_text(encoding="utf-8", errors="replace").split("\n")
         for number, line in enumerate(lines[:-1], 1):
             try:
                 yield Observation.from_json(line)
-            except (ValueError, KeyError, TypeError) as error:
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
                 raise UsageError(
                     f"{file}:{number}: {error}", hint="the file was edited or damaged; start a new run with --fresh"
                 ) from error

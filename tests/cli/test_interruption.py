@@ -124,7 +124,6 @@ def test_ctrl_c_twice(tmp_path, running, until):
     until(lambda: not leftovers() - before)
 
 
-@pytest.mark.xfail(strict=True, reason="typer turns KeyboardInterrupt into status 130 before main() sees it")
 def test_ctrl_c_while_looking_at_the_unit(tmp_path, until):
     write(tmp_path)
     before = leftovers()

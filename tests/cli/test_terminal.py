@@ -15,9 +15,6 @@ from harness.results.recommendation import one_line
 
 EVIL = "before \x1b]0;title\x07\x1b[31mred\x9b2J\r\x00 after"
 STEERING = ("\x1b]0", "\x1b[31m", "\x07", "\x9b", "\x00", "\r")
-FLAW = pytest.mark.xfail(
-    strict=True, reason="rich passes ESC and other control characters on: harness/report, harness/cli.py"
-)
 
 
 def terminal() -> Console:
@@ -37,14 +34,12 @@ def observation() -> Observation:
     return Observation("0001", "c", 1, 0, steps=(step,), journal=journal, kernel=(EVIL,), start_problem=EVIL)
 
 
-@FLAW
 def test_a_trial_shown_in_full():
     out = terminal()
     trial_report.show(observation(), Verdict(Outcome.FAIL, EVIL, EVIL, ("A",), "0001"), out)
     assert_harmless(out)
 
 
-@FLAW
 def test_progress(monkeypatch):
     out = terminal()
     monkeypatch.setattr(progress, "console", lambda **of: out)
@@ -54,11 +49,10 @@ def test_progress(monkeypatch):
     assert_harmless(out)
 
 
-@FLAW
 def test_error(monkeypatch):
     out = terminal()
 
-    def fail():
+    def fail(**options):
         raise BaselineError(EVIL, hint=EVIL)
 
     monkeypatch.setattr(cli, "console", lambda **of: out)

@@ -7,7 +7,6 @@ from harness.errors import UsageError
 from harness.observation import JournalLine, Observation, Stage, StepResult
 from harness.results.store import Store, write_whole
 
-FLAW = pytest.mark.xfail(strict=True, reason="harness/results/store.py: see the tests' names")
 GARBAGE = '\x1b[31m \x00 \ufffd \u2028 \U0001f600 "quoted" \\ \r'
 
 
@@ -84,7 +83,6 @@ def test_a_damaged_line_is_named(store, text):
     assert "--fresh" in caught.value.hint
 
 
-@FLAW
 @pytest.mark.parametrize("data", [b"[]", b'"text"', b"1", b"\xff\xfe"])
 def test_a_line_of_another_kind_is_named(store, data):
     store.append(observation())
@@ -101,7 +99,6 @@ def test_damaged_facts_are_refused(store, text):
         Store.open(store.folder)
 
 
-@FLAW
 @pytest.mark.parametrize("text", ["null", "[]", '"text"', "1"])
 def test_facts_of_another_kind_are_refused(store, text):
     (store.folder / "run.json").write_text(text)
@@ -138,7 +135,6 @@ class TestLock:
             Store.open(store.folder).lock()
         store.unlock()
 
-    @FLAW
     def test_a_lock_opened_before_the_end_of_the_holder_still_excludes(self, store):
         """The second opens the file, the first lets go, a third comes: not both the second and the third hold it."""
         store.lock()
@@ -198,7 +194,6 @@ def test_a_file_is_replaced_whole(tmp_path):
     assert [item.name for item in path.parent.iterdir()] == ["file"]
 
 
-@FLAW
 def test_a_full_disk_is_told_with_the_file(store):
     (store.folder / "observations.jsonl").symlink_to("/dev/full")
     with pytest.raises(OSError, match="No space left") as caught:
