@@ -18,6 +18,8 @@ def show(answer: Answer, folder: Path, out: Console) -> None:
     out.print()
     out.print(_headline(answer))
     out.print()
+    out.print(_reach(answer))
+    out.print()
     refusals = _refusals(answer)
     if refusals.row_count:
         out.print(refusals)
@@ -50,6 +52,15 @@ def _headline(answer: Answer) -> Text:
     else:
         text.append(f"not confirmed ({answer.state}: {answer.result.stop.value})", style="bold red")
     return text
+
+
+def _reach(answer: Answer) -> Table:
+    table = Table(box=None, padding=(0, 1), show_header=True, header_style="bold", expand=False)
+    for title in ("An intruder in it has", "before", "now"):
+        table.add_column(title, overflow="fold")
+    for row in answer.reach():
+        table.add_row(plain(row.what), plain(row.before), plain(row.after))
+    return table
 
 
 def _refusals(answer: Answer) -> Table:

@@ -1,7 +1,7 @@
 """The answer of a run as data: each setting with its reason, each refusal with its witness."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from harness.inspection import Inspection
@@ -11,6 +11,7 @@ from harness.search.result import SearchResult, Stop
 from harness.unit import dropin
 from harness.unit.canary import CanaryResult, Standing, standing_of
 from harness.unit.start import Start
+from harness.unit.surface import Reach, reach
 from harness.unit.tightening import LeftOut, Tightening
 from harness.unit.unitfile import UnitFile, strip_sandboxing
 
@@ -83,6 +84,10 @@ class Answer:
     def standing(self, key: Tightening) -> Standing:
         """Whether a tightening is really enforced on this host; UNKNOWN where no canary speaks for it."""
         return standing_of(self.canaries, key) if self.canaries else Standing.UNKNOWN
+
+    def reach(self) -> list[Reach]:
+        """What an intruder in the service would have, before and after."""
+        return reach(self.result.accepted, self.start, writable=self.writable, networks=self.scenario.networks)
 
     def unproven(self) -> list[Tightening]:
         """What is in force in the drop-in and cannot be shown to be enforced on this host: not counted as tightened."""
@@ -177,6 +182,7 @@ class Answer:
             "left_out": [{"directive": item.directive, "reason": item.reason} for item in self.left_out],
             "canaries": [result.to_json() for result in self.canaries if result.standing is not Standing.ENFORCED],
             "left_alone": dict(self.scenario.leave_alone),
+            "reach": [asdict(row) for row in self.reach()],
             "read_write_paths": list(self.writable),
             "directories": [{"directive": key, "name": name} for key, name in self.directories],
             "systemd": self.inspection.systemd,

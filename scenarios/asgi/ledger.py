@@ -154,7 +154,7 @@ def report() -> Any:
             file.write(json.dumps(row) + "\n")
         file.flush()
         file.seek(0)
-        return {"lines": sum(1 for _ in file), "bytes": os.stat(file.name).st_size, "folder": tempfile.gettempdir()}
+        return {"lines": sum(1 for _ in file), "bytes": Path(file.name).stat().st_size, "folder": tempfile.gettempdir()}
 
 
 def names(host: str) -> Any:

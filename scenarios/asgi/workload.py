@@ -139,7 +139,10 @@ def memory() -> None:
 def web_socket() -> None:
     """A web socket says back what it is told (RFC 6455)."""
     key = base64.b64encode(os.urandom(16)).decode()
-    with socket.create_connection(("127.0.0.1", PORT), timeout=PATIENCE_S) as connection, connection.makefile("rb") as read:
+    with (
+        socket.create_connection(("127.0.0.1", PORT), timeout=PATIENCE_S) as connection,
+        connection.makefile("rb") as read,
+    ):
         head = ["GET /echo HTTP/1.1", "Host: localhost", "Upgrade: websocket", "Connection: Upgrade"]
         head += [f"Sec-WebSocket-Key: {key}", "Sec-WebSocket-Version: 13"]
         connection.sendall("".join(f"{line}\r\n" for line in [*head, ""]).encode())

@@ -39,7 +39,7 @@ class Known:
     """A service and the one right answer for it.
 
     `refused` are labels of the tightenings it cannot live with: each is refused, whatever requires one of them is not
-    reached, and everything else is accepted. Of `one_of`, exactly one is refused as well. `lines` are lines of the
+    reached, and everything else is accepted. Exactly one of the ways `one_of` is refused as well. `lines` are lines of the
     drop-in that follow, and `because` what the reason of a refusal says.
 
     `unit` are further lines of its [Service] section, `ask` the command of the step that asks, `scenario` further keys
@@ -50,7 +50,7 @@ class Known:
     need: str
     refused: tuple[str, ...] = ()
     lines: tuple[str, ...] = ()
-    one_of: tuple[str, ...] = ()
+    one_of: tuple[tuple[str, ...], ...] = ()
     because: Mapping[str, str] = field(default_factory=dict)
     unit: str = ""
     unit_name: str = "known.service"
@@ -123,15 +123,14 @@ def _is_tables(value: object) -> bool:
 
 
 def denying(directive: str, item: str) -> str:
-    """Label of the step that denies `item` together with its bundle."""
-    bundle = next(bundle for bundle in catalogue.load()[directive].bundles if item in bundle.items)
-    return Tightening(directive, items=bundle.items).label
+    """Label of the step that denies one item."""
+    return Tightening(directive, items=(item,)).label
 
 
 def every(directive: str) -> tuple[str, ...]:
-    """Labels of all steps that deny a bundle straight away."""
+    """Labels of all steps that deny an item straight away."""
     bundles = catalogue.load()[directive].bundles
-    return tuple(Tightening(directive, items=bundle.items).label for bundle in bundles if not bundle.after_allow)
+    return tuple(denying(directive, item) for bundle in bundles if not bundle.after_allow for item in bundle.items)
 
 
 def without(capability: str) -> str:
@@ -139,14 +138,14 @@ def without(capability: str) -> str:
     return denying("CapabilityBoundingSet", capability)
 
 
-def calls(group: str) -> str:
-    """Label of the step that denies a group of system calls."""
-    return denying("SystemCallFilter", group)
+def calls(name: str) -> str:
+    """Label of the step that denies a system call or a group of them."""
+    return denying("SystemCallFilter", name)
 
 
-def families(item: str) -> str:
+def families(name: str) -> str:
     """Label of the step that denies an address family."""
-    return denying("RestrictAddressFamilies", item)
+    return denying("RestrictAddressFamilies", name)
 
 
 def elf_of_32_bits() -> bytes:
@@ -167,6 +166,7 @@ INET = families("AF_INET")
 USERS = "PrivateUsers=yes"
 NETWORK = "PrivateNetwork=yes"
 ALLOW_LIST = "SystemCallFilter=@system-service"
+BECOMING_NOBODY = (without("CAP_SETUID"), without("CAP_SETGID"), calls("setgroups"), calls("setresuid"))
 SOMEBODY = "setpriv --reuid=65534 --clear-groups sleep 60 >/dev/null 2>&1 & sh ask.sh $!"
 GREETED = "bash -c 'read line </dev/tcp/127.0.0.1/8100; echo $line'"
 GREETED_BY_NAME = """python3 -ISc 'import socket; s = socket.socket(1); s.connect("\\0known"); print(s.recv(9))'"""
@@ -345,28 +345,31 @@ PRIVILEGES = (
         ("PrivateDevices=yes", "DevicePolicy=closed", without("CAP_MKNOD"), USERS),
         thorough=True,
     ),
-    Known("chown", (without("CAP_CHOWN"), calls("@privileged"), USERS)),
+    Known("chown", (without("CAP_CHOWN"), calls("chown"), USERS)),
     Known("see_owner", (USERS,), files=(File("/usr/share/known/theirs", owner="1:1"),), thorough=True),
     Known(
         "foreign_read",
-        (without("CAP_DAC_OVERRIDE"), USERS),
+        (USERS,),
+        one_of=((without("CAP_DAC_OVERRIDE"),), (without("CAP_DAC_READ_SEARCH"),)),
         files=(File("/usr/share/known/theirs", mode="0600", owner="1:1"),),
     ),
-    Known("setuid", (without("CAP_SETUID"), calls("@privileged"), USERS), thorough=True),
+    Known("setuid", (*BECOMING_NOBODY, USERS), thorough=True),
     Known(
         "setuid_or_root",
-        (without("CAP_SETUID"), calls("@privileged"), USERS),
+        (*BECOMING_NOBODY, USERS),
         because={
             without("CAP_SETUID"): "python3 no longer drops from root to uid 65534",
+            without("CAP_SETGID"): "python3 no longer drops from root to uid 65534",
             USERS: "python3 no longer drops from root to uid 65534",
-            calls("@privileged"): "for the system call setgroups",
+            calls("setgroups"): "step ask",
+            calls("setresuid"): "step ask",
         },
     ),
     Known("kill", (without("CAP_KILL"), USERS), ask=SOMEBODY, thorough=True),
-    Known("kill_or_become", (USERS,), one_of=(without("CAP_KILL"), without("CAP_SETUID")), ask=SOMEBODY),
+    Known("kill_or_become", (USERS,), one_of=((without("CAP_KILL"),), BECOMING_NOBODY), ask=SOMEBODY),
     Known("chroot", (without("CAP_SYS_CHROOT"), calls("@mount")), thorough=True),
-    Known("nice", (without("CAP_SYS_NICE"), calls("@resources"), USERS), thorough=True),
-    Known("mlock", (without("CAP_IPC_LOCK"), USERS), unit="LimitMEMLOCK=64K\n", thorough=True),
+    Known("nice", (without("CAP_SYS_NICE"), calls("setpriority"), USERS), thorough=True),
+    Known("mlock", (without("CAP_IPC_LOCK"), calls("@memlock"), USERS), unit="LimitMEMLOCK=64K\n", thorough=True),
     Known("ptrace_access", (without("CAP_SYS_PTRACE"), USERS), ask=SOMEBODY),
     Known(
         "set_user_id",
@@ -403,7 +406,7 @@ KERNEL = (
         thorough=True,
     ),
     Known("wx", ("MemoryDenyWriteExecute=yes",)),
-    Known("real_time", ("RestrictRealtime=yes", calls("@resources"))),
+    Known("real_time", ("RestrictRealtime=yes", calls("sched_setscheduler"))),
     Known("setgid_file", ("RestrictSUIDSGID=yes",)),
     Known("personality", ("LockPersonality=yes",), thorough=True),
     Known("set_hostname", ("ProtectHostname=yes", without("CAP_SYS_ADMIN"), ALLOW_LIST, USERS), thorough=True),
@@ -451,15 +454,15 @@ CALLS = (
     Known("call_module", (calls("@module"),), machine="x86_64", thorough=True),
     Known("call_mount", (calls("@mount"),), machine="x86_64", thorough=True),
     Known("call_unlisted", (ALLOW_LIST,), machine="x86_64", thorough=True),
-    Known("call_resources", (calls("@resources"),), thorough=True),
-    Known("call_privileged", (calls("@privileged"),)),
+    Known("call_resources", (calls("sched_setaffinity"),), thorough=True),
+    Known("call_privileged", (calls("setresuid"),)),
 )
 
 ODD = (
     Known("noise", thorough=True),
     Known("forking", unit="Type=forking\nPIDFile=/run/known/pid\n"),
     Known("instance", unit_name="known@one.service"),
-    Known("respawn", (calls("@resources"),), because={calls("@resources"): "step ask: no end within"}),
+    Known("respawn", (calls("sched_setaffinity"),), because={calls("sched_setaffinity"): "step ask: no end within"}),
 )
 
 KNOWN = (*FILES, *NETWORKS, *PRIVILEGES, *KERNEL, *CALLS, *ODD)
