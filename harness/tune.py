@@ -123,7 +123,8 @@ class Walk:
         """What ProtectSystem=strict needs beside it: paths to leave writable, and directories for systemd to make."""
         root = Path(self.scenario.root)
         parents = {str(parent) for path in baseline.written for parent in Path(path).parents}
-        brought = {str(parent) for file in self.scenario.files for parent in Path(file.target).parents}
+        targets = [Path(file.target) for file in self.scenario.files]
+        brought = {str(path) for target in targets for path in (target, *target.parents)}
         candidates = parents | set(baseline.written)
         own = _own_directories(self.unit)
         existing = own | brought | {path for path in candidates if (root / path.lstrip("/")).exists()}
