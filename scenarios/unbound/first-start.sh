@@ -4,5 +4,5 @@ set -e
 cd /etc/unbound
 openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost \
     -addext subjectAltName=DNS:localhost -keyout harness.key -out harness.crt
-chown unbound harness.key
-chmod 600 harness.key
+chgrp unbound harness.key
+chmod 640 harness.key

@@ -39,8 +39,8 @@ class Known:
     """A service and the one right answer for it.
 
     `refused` are labels of the tightenings it cannot live with: each is refused, whatever requires one of them is not
-    reached, and everything else is accepted. Exactly one of the ways `one_of` is refused as well. `lines` are lines of the
-    drop-in that follow, and `because` what the reason of a refusal says.
+    reached, and everything else is accepted. Of the ways `one_of`, exactly one is refused as well. `lines` are lines
+    of the drop-in that follow, and `because` what the reason of a refusal says.
 
     `unit` are further lines of its [Service] section, `ask` the command of the step that asks, `scenario` further keys
     of the scenario, `leave_alone` directives that are not searched. `title` tells services with the same need apart,
@@ -240,7 +240,7 @@ FILES = (
         files=(File("/usr/share/known/state"),),
         thorough=True,
     ),
-    Known("var_new", ("ProtectSystem=strict",), ("ProtectSystem=full",)),
+    Known("var_new", lines=("ProtectSystem=strict", "ReadWritePaths=-/var/lib")),
     Known(
         "var_own",
         lines=("ProtectSystem=strict", "ReadWritePaths=-/var/lib/known"),
@@ -358,9 +358,9 @@ PRIVILEGES = (
         "setuid_or_root",
         (*BECOMING_NOBODY, USERS),
         because={
-            without("CAP_SETUID"): "python3 no longer drops from root to uid 65534",
-            without("CAP_SETGID"): "python3 no longer drops from root to uid 65534",
-            USERS: "python3 no longer drops from root to uid 65534",
+            without("CAP_SETUID"): "more privilege than at baseline: python3",
+            without("CAP_SETGID"): "more privilege than at baseline: python3",
+            USERS: "more privilege than at baseline: python3",
             calls("setgroups"): "step ask",
             calls("setresuid"): "step ask",
         },
