@@ -4,15 +4,18 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEBIAN_PACKAGES := systemd-container iproute2 util-linux mount bpftrace python3 python3-venv
 DEMO_PACKAGES := redis-server
+LARGER_PACKAGES := postgresql mosquitto mosquitto-clients unbound dns-root-data openssh-server openssh-client nodejs \
+	python3-uvicorn python3-wsproto
 TEST_PACKAGES := redis-server nginx curl openssl
 
 .DELETE_ON_ERROR:
-.PHONY: setup demo test test-quick lint bench clean help
+.PHONY: setup demo test test-larger test-quick lint bench clean help
 
 help:
 	@echo "make setup       Debian packages and a virtual environment with the command $(BIN)/harness"
 	@echo "make demo        tunes Debian's redis-server from its stripped unit to a hardened drop-in"
 	@echo "make test        linters, types, and all tests, with real boots (root)"
+	@echo "make test-larger the scenarios of postgresql, mosquitto, unbound, sshd, asgi and node"
 	@echo "make test-quick  the tests that need no root"
 	@echo "make bench       trial overhead, search quality, 200 boots"
 
@@ -45,7 +48,11 @@ lint: $(BIN)/.dev
 
 test: lint
 	$(call install,$(TEST_PACKAGES))
-	$(BIN)/pytest
+	$(BIN)/pytest -m "not larger"
+
+test-larger: lint
+	$(call install,$(TEST_PACKAGES) $(LARGER_PACKAGES))
+	$(BIN)/pytest -m larger
 
 test-quick: lint
 	$(BIN)/pytest -m "not boots"

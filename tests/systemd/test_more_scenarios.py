@@ -8,7 +8,7 @@ import pytest
 from harness.observation import Stage
 from tests.systemd.test_scenarios import NAMES, STARTED, bench, ended_at
 
-pytestmark = pytest.mark.boots
+pytestmark = [pytest.mark.boots, pytest.mark.larger]
 EPERM = "SystemCallErrorNumber=EPERM"
 
 TRAPS = [

@@ -18,6 +18,9 @@ from harness.unit.unitfile import parse_cat
 pytestmark = pytest.mark.boots
 SCENARIOS = Path(__file__).parents[2] / "scenarios"
 NAMES = sorted(path.stem for path in SCENARIOS.glob("*.toml"))
+# The services that `make test` installs; the others run with `make test-larger`.
+BASIC = ("nginx", "notes", "redis")
+EACH = [pytest.param(name, marks=() if name in BASIC else pytest.mark.larger) for name in NAMES]
 STARTED = "start"  # where a trial ends whose unit does not start
 
 
@@ -58,7 +61,7 @@ def ended_at(observation: Observation) -> str:
     return next((step.name for step in observation.steps if not step.ok), "")
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", EACH)
 @pytest.mark.parametrize("seed", [1, 2])
 def test_the_stripped_baseline_passes(name: str, seed: int) -> None:
     observation = bench(name).trial(seed=seed)
@@ -69,7 +72,7 @@ def test_the_stripped_baseline_passes(name: str, seed: int) -> None:
     assert observation.after_stop.result == "success"
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", EACH)
 def test_the_shipped_unit_passes(name: str) -> None:
     tried = bench(name)
     observation = run_trial(Trial(tried.scenario, "0001", "x", "", 1))
