@@ -1,6 +1,7 @@
 """Shared by all tests: what a test needs of the host, and waiting for a state instead of for a time."""
 
 import os
+import signal
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -10,6 +11,8 @@ import pytest
 from harness.machine import doctor
 
 Value = TypeVar("Value")
+# A shell starts background jobs with SIGINT ignored, which children inherit: the tests of Ctrl-C need it as it is.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def unavailable(reason: str) -> None:

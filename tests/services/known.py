@@ -266,7 +266,13 @@ FILES = (
     ),
     Known("home_write", ("ProtectHome=read-only",), files=(File("/home/known/secret"),)),
     Known("home_list", ("ProtectHome=yes",), ("ProtectHome=tmpfs",), unit=USER, thorough=True),
-    Known("root_exists", ("ProtectHome=tmpfs",), ("ProtectHome=read-only",), files=(File("/root/known-marker"),)),
+    Known(
+        "root_exists",
+        ("ProtectHome=tmpfs",),
+        ("ProtectHome=read-only",),
+        files=(File("/root/known-marker"),),
+        thorough=True,
+    ),
     Known("tmp_read", ("PrivateTmp=yes",), ask="echo hello >/tmp/known-shared && sh ask.sh"),
     Known(
         "tmp_write",
@@ -276,7 +282,7 @@ FILES = (
         thorough=True,
     ),
     Known("dev_file", ("PrivateDevices=yes",), ask="touch /dev/known && sh ask.sh", thorough=True),
-    Known("dev_tun", ("PrivateDevices=yes", "DevicePolicy=closed")),
+    Known("dev_tun", ("PrivateDevices=yes", "DevicePolicy=closed"), thorough=True),
     Known(
         "umask_other",
         ("UMask=0027",),
@@ -370,7 +376,7 @@ PRIVILEGES = (
     Known("chroot", (without("CAP_SYS_CHROOT"), calls("@mount")), thorough=True),
     Known("nice", (without("CAP_SYS_NICE"), calls("setpriority"), USERS), thorough=True),
     Known("mlock", (without("CAP_IPC_LOCK"), calls("@memlock"), USERS), unit="LimitMEMLOCK=64K\n", thorough=True),
-    Known("ptrace_access", (without("CAP_SYS_PTRACE"), USERS), ask=SOMEBODY),
+    Known("ptrace_access", (without("CAP_SYS_PTRACE"), USERS), ask=SOMEBODY, thorough=True),
     Known(
         "set_user_id",
         ("NoNewPrivileges=yes", USERS),
@@ -395,9 +401,10 @@ KERNEL = (
         "sysctl",
         ("ProtectKernelTunables=yes", "ProcSubset=pid"),
         because={"ProtectKernelTunables=yes": "Read-only file system", "ProcSubset=pid": "No such file"},
+        thorough=True,
     ),
     Known("user_namespace", (denying("RestrictNamespaces", "user"),)),
-    Known("mount_namespace", (denying("RestrictNamespaces", "mnt"), without("CAP_SYS_ADMIN"))),
+    Known("mount_namespace", (denying("RestrictNamespaces", "mnt"), without("CAP_SYS_ADMIN")), thorough=True),
     Known("mount", (without("CAP_SYS_ADMIN"), calls("@mount"), USERS), thorough=True),
     Known(
         "mount_seen",
@@ -407,7 +414,7 @@ KERNEL = (
     ),
     Known("wx", ("MemoryDenyWriteExecute=yes",)),
     Known("real_time", ("RestrictRealtime=yes", calls("sched_setscheduler"))),
-    Known("setgid_file", ("RestrictSUIDSGID=yes",)),
+    Known("setgid_file", ("RestrictSUIDSGID=yes",), thorough=True),
     Known("personality", ("LockPersonality=yes",), thorough=True),
     Known("set_hostname", ("ProtectHostname=yes", without("CAP_SYS_ADMIN"), ALLOW_LIST, USERS), thorough=True),
     Known("see_hostname", ("ProtectHostname=yes",), ask="hostname renamed && sh ask.sh renamed", thorough=True),
@@ -420,7 +427,7 @@ KERNEL = (
         machine="x86_64",
         thorough=True,
     ),
-    Known("cgroup", ("ProtectControlGroups=yes",)),
+    Known("cgroup", ("ProtectControlGroups=yes",), thorough=True),
     Known("shm_shared", ("PrivateIPC=yes",), ask="sh ask.sh $(ipcmk --shmem 4096 | tr -dc 0-9)", thorough=True),
     Known(
         "shm_left",
@@ -434,6 +441,7 @@ KERNEL = (
         ("RemoveIPC=yes",),
         unit=USER,
         scenario={"after": [{"name": "still there", "run": "test -e /dev/shm/known"}]},
+        thorough=True,
     ),
     Known(
         "int_0x80",

@@ -208,7 +208,7 @@ def test_many_boots_leave_the_host_as_it_was(before):
 
 
 def test_names_are_never_used_twice():
-    assert len({boot._new_name() for _ in range(100)}) == 100
+    assert len({boot.new_name() for _ in range(100)}) == 100
 
 
 def test_machine_without_space_says_so(monkeypatch, before):

@@ -137,8 +137,11 @@ class TestKindsOfUnits:
         assert observation.counters.tasks_peak is None or observation.counters.tasks_peak >= 3
 
     def test_ignores_sigterm(self, tmp_path):
-        service = "[Service]\nExecStart=sh -c \"trap '' TERM; while :; do sleep 1; done\"\nTimeoutStopSec=300\n"
-        scenario = tiny.scenario(tmp_path, service, IDLE_TABLES, head="stop_timeout_s = 1\n")
+        deaf = "trap '' TERM; touch /run/deaf; exec sleep 4000"
+        service = f'[Service]\nExecStart=sh -c "{deaf}"\nTimeoutStopSec=300\n'
+        # Not before it is deaf: a signal that comes first would end it.
+        tables = '[[steps]]\nname = "deaf"\nrun = "until test -e /run/deaf; do sleep 0.01; done"\n'
+        scenario = tiny.scenario(tmp_path, service, tables, head="stop_timeout_s = 1\n")
         observation = tiny.trial(scenario)
         verdict = tiny.verdict(scenario, observation)
         assert "did not finish in 1 s" in observation.stop_problem
