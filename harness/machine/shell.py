@@ -215,6 +215,8 @@ def run(
         raise
     finally:
         timer.cancel()
+        # What ends an overrun command must be over before the next one starts in the same cgroups.
+        timer.join()
     stdout, stderr = streams[0].content(), streams[1].content()
     return Output(
         status=running.exit_code,
