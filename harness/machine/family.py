@@ -38,7 +38,7 @@ class Family:
             self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, NETLINK_CONNECTOR)
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER_BYTES)
             self._socket.bind((0, CN_IDX_PROC))
-            self._socket.settimeout(0.2)
+            self._socket.settimeout(0.02)
             listen = struct.pack("=I", PROC_CN_MCAST_LISTEN)
             size = HEADERS.size + len(listen)
             header = HEADERS.pack(size, NLMSG_DONE, 0, 0, os.getpid(), CN_IDX_PROC, CN_VAL_PROC, 0, 0, len(listen), 0)
