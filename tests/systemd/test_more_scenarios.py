@@ -30,6 +30,8 @@ TRAPS = [
     ("openssh-server", ("PrivateTmp=yes",), "session has the whole machine"),
     ("openssh-server", ("ProtectProc=invisible",), "session has the whole machine"),
     ("openssh-server", ("CapabilityBoundingSet=~CAP_CHOWN",), "terminal"),
+    # A mount namespace of the server's own: what is mounted in a session stays there.
+    ("openssh-server", ("ProtectKernelModules=yes",), "administrator's session"),
     ("openssh-server", ("ReadOnlyPaths=/var/log",), "login is written down"),
     ("openssh-server", ("KillMode=control-group",), "session outlived the restart"),
     ("asgi", ("LimitFSIZE=1M",), "upload"),
@@ -50,7 +52,7 @@ HARMLESS = [
     ("mosquitto", ("CapabilityBoundingSet=~CAP_DAC_OVERRIDE CAP_DAC_READ_SEARCH", "MemoryDenyWriteExecute=yes")),
     # The unit's own kill at a reload is exempt: it has the prefix `+` (systemd.service(5)).
     ("unbound", ("CapabilityBoundingSet=~CAP_KILL CAP_CHOWN CAP_DAC_OVERRIDE",)),
-    ("openssh-server", ("PrivateDevices=yes",)),
+    ("openssh-server", ("RestrictNamespaces=yes", "RestrictRealtime=yes", "LockPersonality=yes")),
     ("asgi", ("MemoryDenyWriteExecute=yes", "RestrictAddressFamilies=AF_INET AF_UNIX")),
     # Pipes to children come from socketpair(), which the filter of families does not see (systemd.exec(5)).
     ("node", ("RestrictAddressFamilies=AF_INET AF_NETLINK",)),
