@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,7 @@ from harness.errors import BudgetError, UsageError
 from harness.inspection import Inspection
 from harness.judge.rules import judge
 from harness.judge.verdict import Verdict
-from harness.machine import canaries, doctor, shell
+from harness.machine import canaries, doctor, shell, tree
 from harness.machine.boot import remove_leftovers
 from harness.machine.inspect import inspect, version_number
 from harness.observation import Observation
@@ -192,8 +192,29 @@ def _walk(
     attempts.heard = heard
     limits = Limits(max_trials=options.max_trials, expired=expired)
     inspection, results = facts
-    walk = Walk(scenario, inspection, attempts, pool.workers, canaries=results, limits=limits, heard=listener.phase)
+    walk = Walk(
+        scenario,
+        inspection,
+        attempts,
+        pool.workers,
+        _tree(store, scenario),
+        canaries=results,
+        limits=limits,
+        heard=listener.phase,
+    )
     return walk.run(spent_s=spent_s)
+
+
+def _tree(store: Store, scenario: Scenario) -> Callable[[Sequence[str]], Mapping[str, str]]:
+    """Ask the root tree once for a run, and the run's own facts ever after."""
+
+    def ask(paths: Sequence[str]) -> Mapping[str, str]:
+        if "tree" not in store.facts:
+            store.update(tree=tree.describe(Path(scenario.root), paths))
+        found: dict[str, str] = store.facts["tree"]
+        return found
+
+    return ask
 
 
 @contextmanager
@@ -242,7 +263,7 @@ def think_again(folder: Path) -> tuple[Answer, Store]:
     inspection = Inspection.from_facts(store.facts["inspection"])
     attempts = Attempts(store, scenario, None)
     results = tuple(CanaryResult.from_json(item) for item in store.facts.get("canaries", ()))
-    walk = Walk(scenario, inspection, attempts, int(store.facts["workers"]), canaries=results)
+    walk = Walk(scenario, inspection, attempts, int(store.facts["workers"]), _tree(store, scenario), canaries=results)
     answer = walk.run(spent_s=float(store.facts.get("duration_s", 0.0)), clock=lambda: 0.0)
     write_derived(store, answer)
     return answer, store

@@ -7,7 +7,7 @@ inspection and the stored observations, so that the same walk over a stored run 
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from typing import Any
 
 from harness.attempts import OBSERVE, Attempts, Request, labels
 from harness.errors import BaselineError, HarnessError, MachineError
@@ -20,15 +20,17 @@ from harness.results.recommendation import Answer, Confirmation
 from harness.scenario import Scenario
 from harness.scenario import Start as ScenarioStart
 from harness.search.backtrack import bisect_accepted
+from harness.search.needs import Tree, Used, asked_of_tree, needs_of
 from harness.search.options import Option
-from harness.search.prior import made_directories, parents_to_open, risks, writable_paths
+from harness.search.prior import risks
 from harness.search.result import Budget, Progress, SearchResult, Settings, Stop
 from harness.search.search import search
 from harness.unit import catalogue, dropin
 from harness.unit.canary import CanaryResult, Standing, of_tightening, standing_of
+from harness.unit.needs import Needs
 from harness.unit.start import Start, StartKind
 from harness.unit.tightening import LeftOut, Offer, Tightening, left_out, offers
-from harness.unit.unitfile import UnitFile, parse_cat
+from harness.unit.unitfile import parse_cat
 
 # Backtracks after a failed confirmation before the run says that the service is too flaky to decide.
 MAXIMUM_BACKTRACKS = 3
@@ -44,12 +46,17 @@ class Limits:
 
 @dataclass
 class Walk:
-    """One walk over a scenario; `heard` is told of progress, and never changes what is decided."""
+    """One walk over a scenario.
+
+    `tree` tells what the root tree holds at some paths, and the same when asked again. `heard` is told of progress, and
+    never changes what is decided.
+    """
 
     scenario: Scenario
     inspection: Inspection
     attempts: Attempts
     workers: int
+    tree: Callable[[Sequence[str]], Tree]
     canaries: tuple[CanaryResult, ...] = ()
     limits: Limits = field(default_factory=Limits)
     heard: Callable[[str, Progress | None], None] = lambda phase, progress: None
@@ -60,14 +67,7 @@ class Walk:
         kind = StartKind.STRIPPED if self.scenario.start is ScenarioStart.STRIPPED else StartKind.SHIPPED
         groups = self.inspection.syscall_groups
         self.start = Start.of(self.unit, kind, leave_alone=self.scenario.leave_alone, groups=groups)
-        version = self.inspection.systemd_version
-        alone = self.scenario.leave_alone
-        known = offers(self.catalogue, version=version, start=self.start, leave_alone=alone)
-        unknown = left_out(self.catalogue, version=version, start=self.start, leave_alone=alone)
-        self.offers, vacuous = _enforceable(known, self.canaries)
-        self.left_out = (*unknown, *vacuous)
-        self.writable: tuple[str, ...] = ()
-        self.directories: tuple[tuple[str, str], ...] = ()
+        self.needs = Needs(networks=self.scenario.networks)
         self.seen: Seen | None = None
 
     def run(self, *, spent_s: float = 0.0, clock: Callable[[], float] = time.monotonic) -> Answer:
@@ -79,8 +79,9 @@ class Walk:
         observations = self._baseline()
         baseline = Baseline.of(observations)
         self.attempts.patience_s = baseline.patience_s(self.scenario)
-        self.writable, self.directories = self._exceptions(baseline)
-        options = self._options(baseline)
+        self.needs = self._needs_of(baseline)
+        offered, excluded = self._offers()
+        options = self._options(offered, baseline)
         result, confirmation = self._search(options, baseline)
         return Answer(
             scenario=self.scenario,
@@ -89,10 +90,9 @@ class Walk:
             unit=self.unit,
             result=result,
             confirmation=confirmation,
-            left_out=self.left_out,
+            left_out=excluded,
             canaries=self.canaries,
-            writable=self.writable,
-            directories=self.directories,
+            needs=self.needs,
             exposure_before=_worst([item.exposure for item in observations]),
             trials=self.attempts.trials,
             duration_s=spent_s + clock() - began,
@@ -100,13 +100,7 @@ class Walk:
 
     def render(self, accepted: Sequence[Tightening] | frozenset[Tightening]) -> str:
         """The drop-in text of a candidate."""
-        return dropin.render(
-            accepted,
-            self.start,
-            networks=self.scenario.networks,
-            writable=self.writable,
-            directories=self.directories,
-        )
+        return dropin.render(accepted, self.start, needs=self.needs)
 
     def _baseline(self) -> list[Observation]:
         self.heard("baseline", None)
@@ -119,32 +113,29 @@ class Walk:
             raise _baseline_error(self.scenario, verdicts)
         return observations
 
-    def _exceptions(self, baseline: Baseline) -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]:
-        """What ProtectSystem=strict needs beside it: paths to leave writable, and directories for systemd to make."""
-        root = Path(self.scenario.root)
-        parents = {str(parent) for path in baseline.written for parent in Path(path).parents}
-        targets = [Path(file.target) for file in self.scenario.files]
-        brought = {str(path) for target in targets for path in (target, *target.parents)}
-        candidates = parents | set(baseline.written)
-        own = _own_directories(self.unit)
-        existing = own | brought | {path for path in candidates if (root / path.lstrip("/")).exists()}
-        idle = self.inspection.written
-        writable = writable_paths(baseline.written, before=idle, existing=existing)
-        writable = tuple(path for path in writable if path not in own)
-        if self.start.has_user:
-            return writable, made_directories(baseline.written, before=idle, existing=existing)
-        # systemd would hand such a directory to root at each start, and take it from the workers it was given to.
-        return (*writable, *parents_to_open(baseline.written, before=idle, existing=existing)), ()
-
-    def _options(self, baseline: Baseline) -> list[Option[Tightening]]:
-        chances = risks(
-            self.offers,
-            baseline,
+    def _needs_of(self, baseline: Baseline) -> Needs:
+        """What candidates must spare; what the root tree holds was asked once, and is a fact of the run."""
+        tree = self.tree(asked_of_tree(Used.of(baseline, self.seen), self.unit))
+        return needs_of(
             self.scenario,
-            seen=self.seen,
-            writable=self.writable,
-            groups=self.inspection.syscall_groups,
+            self.unit,
+            baseline,
+            self.seen,
+            tree=tree,
+            idle=self.inspection.written,
+            has_user=self.start.has_user,
         )
+
+    def _offers(self) -> tuple[tuple[Offer, ...], tuple[LeftOut, ...]]:
+        """What the search may choose from, and what is left out with why."""
+        version, alone = self.inspection.systemd_version, self.scenario.leave_alone
+        asked: dict[str, Any] = {"version": version, "start": self.start, "leave_alone": alone, "needs": self.needs}
+        offered, vacuous = _enforceable(offers(self.catalogue, **asked), self.canaries)
+        return offered, (*left_out(self.catalogue, **asked), *vacuous)
+
+    def _options(self, offered: Sequence[Offer], baseline: Baseline) -> list[Option[Tightening]]:
+        groups = self.inspection.syscall_groups
+        chances = risks(offered, baseline, self.scenario, seen=self.seen, needs=self.needs, groups=groups)
         return [
             Option(
                 key=offer.tightening,
@@ -153,7 +144,7 @@ class Walk:
                 risk=chances[offer.tightening],
                 group=offer.tightening.directive,
             )
-            for offer in self.offers
+            for offer in offered
         ]
 
     def _search(
@@ -229,15 +220,6 @@ def _enforceable(
 def _worst(exposures: Sequence[float | None]) -> float | None:
     measured = [value for value in exposures if value is not None]
     return max(measured) if measured else None
-
-
-def _own_directories(unit: UnitFile) -> frozenset[str]:
-    """Directories that the unit has systemd make, which stay writable under ProtectSystem=strict by themselves."""
-    found = set()
-    for key, base in (("State", "/var/lib"), ("Cache", "/var/cache"), ("Logs", "/var/log"), ("Runtime", "/run")):
-        for value in unit.values("Service", f"{key}Directory"):
-            found |= {f"{base}/{name.split(':')[0]}" for name in value.split()}
-    return frozenset(found)
 
 
 def _baseline_error(scenario: Scenario, verdicts: Sequence[Verdict]) -> HarnessError:

@@ -10,6 +10,7 @@ from harness.scenario import Scenario
 from harness.search.result import SearchResult, Stop
 from harness.unit import dropin
 from harness.unit.canary import CanaryResult, Standing, standing_of
+from harness.unit.needs import Needs
 from harness.unit.start import Start
 from harness.unit.surface import Reach, reach
 from harness.unit.tightening import LeftOut, Tightening
@@ -48,8 +49,7 @@ class Answer:
     confirmation: Confirmation
     left_out: tuple[LeftOut, ...]
     canaries: tuple[CanaryResult, ...]
-    writable: tuple[str, ...]
-    directories: tuple[tuple[str, str], ...]
+    needs: Needs
     exposure_before: float | None
     trials: int
     duration_s: float
@@ -87,7 +87,7 @@ class Answer:
 
     def reach(self) -> list[Reach]:
         """What an intruder in the service would have, before and after."""
-        return reach(self.result.accepted, self.start, writable=self.writable, networks=self.scenario.networks)
+        return reach(self.result.accepted, self.start, needs=self.needs)
 
     def unproven(self) -> list[Tightening]:
         """What is in force in the drop-in and cannot be shown to be enforced on this host: not counted as tightened."""
@@ -107,8 +107,8 @@ class Answer:
             name = key.rung or " ".join(key.items)
             told = f"{name} is {self.standing(key).value} on this host: not counted as tightened"
             lines[key.directive].append(one_line(told))
-        if self.writable and any(key.rung in ("full", "strict") for key in self.result.accepted):
-            lines["ReadWritePaths"] = [f"written at baseline; passed trial {trial}"]
+        if self.needs.writable and any(key.directive == "ProtectSystem" for key in self.result.accepted):
+            lines.setdefault("ReadWritePaths", []).insert(0, f"left writable; passed trial {trial}")
         return lines
 
     def refusals(self) -> list[tuple[Tightening, Verdict]]:
@@ -129,9 +129,7 @@ class Answer:
         text = dropin.render(
             self.result.accepted,
             self.start,
-            networks=self.scenario.networks,
-            writable=self.writable,
-            directories=self.directories,
+            needs=self.needs,
             comments=comments,
             header=header,
         )
@@ -183,8 +181,7 @@ class Answer:
             "canaries": [result.to_json() for result in self.canaries if result.standing is not Standing.ENFORCED],
             "left_alone": dict(self.scenario.leave_alone),
             "reach": [asdict(row) for row in self.reach()],
-            "read_write_paths": list(self.writable),
-            "directories": [{"directive": key, "name": name} for key, name in self.directories],
+            "needs": asdict(self.needs),
             "systemd": self.inspection.systemd,
             "kernel": self.inspection.kernel,
             "cgroups": self.inspection.cgroups,

@@ -4,24 +4,18 @@ A prior is never an answer: it only orders the search, and every line of the res
 """
 
 from collections.abc import Collection, Iterable, Mapping
-from pathlib import PurePosixPath
 
 from harness.judge.baseline import Baseline
 from harness.observation import Seen
 from harness.scenario import Scenario
+from harness.search.needs import item_risks
 from harness.search.traced import traced
+from harness.unit.needs import Needs
 from harness.unit.tightening import Offer, Tightening
 
 NEARLY_CERTAIN = 0.97
 LIKELY = 0.8
 UNLIKELY = 0.02
-# Directories under which every package keeps one of its own: that one is the exception to ask for, not these.
-SHARED = frozenset(
-    "/ /etc /home /opt /root /srv /usr /usr/lib /usr/local /usr/share /var /var/backups /var/cache /var/games /var/lib "
-    "/var/local /var/log /var/mail /var/opt /var/spool /var/tmp /run /tmp /dev /proc /sys /mnt /media /boot".split()
-)
-MADE = {"StateDirectory": "/var/lib", "CacheDirectory": "/var/cache", "LogsDirectory": "/var/log"}
-PRIVATE = ("/tmp", "/var/tmp", "/run", "/dev", "/proc", "/sys", "/home", "/root")
 
 
 def risks(
@@ -30,14 +24,14 @@ def risks(
     scenario: Scenario,
     *,
     seen: Seen | None = None,
-    writable: Iterable[str] = (),
+    needs: Needs,
     groups: Mapping[str, Collection[str]] | None = None,
 ) -> dict[Tightening, float]:
     """The chance of each offered tightening to break the service, 0 to 1; `seen` is what a traced pass saw.
 
     `groups` are the system call groups of the systemd inside.
     """
-    moved = _evidence(baseline, scenario, writable=tuple(writable))
+    moved = _evidence(baseline, scenario, needs) | item_risks(needs, baseline, seen)
     if seen is not None:
         moved |= traced(seen, baseline, groups or {})
     return {offer.tightening: _risk(offer, moved) for offer in offers}
@@ -51,7 +45,7 @@ def _risk(offer: Offer, moved: dict[str, float]) -> float:
     return max(known) if known else moved.get(tightening.directive, offer.risk)
 
 
-def _evidence(baseline: Baseline, scenario: Scenario, *, writable: tuple[str, ...]) -> dict[str, float]:
+def _evidence(baseline: Baseline, scenario: Scenario, needs: Needs) -> dict[str, float]:
     """Risks by name; a later entry overrules an earlier one."""
     found: dict[str, float] = {}
     inet = [socket for socket in baseline.sockets if socket.startswith(("tcp ", "udp "))]
@@ -60,13 +54,17 @@ def _evidence(baseline: Baseline, scenario: Scenario, *, writable: tuple[str, ..
     found["PrivateNetwork"] = NEARLY_CERTAIN if talks else 0.2
     found["RestrictAddressFamilies AF_INET"] = NEARLY_CERTAIN if talks else 0.2
     found["IPAddressDeny any"] = NEARLY_CERTAIN if talks else 0.1
-    found["IPAddressDeny any but localhost"] = LIKELY if scenario.networks or scenario.addresses else 0.05
+    found["IPAddressDeny any but localhost and peers"] = 0.4 if needs.peers is None else 0.1
+    found["IPAddressDeny any but localhost"] = (
+        LIKELY if scenario.networks or scenario.addresses or needs.peers else 0.05
+    )
     for family, item in (("netlink", "AF_NETLINK"), ("packet", "AF_PACKET")):
         found[f"RestrictAddressFamilies {item}"] = LIKELY if family in families else 0.05
     found |= _of_users(baseline, low_port=any(_port(socket) < 1024 for socket in inet))
-    found["ProtectSystem strict"] = 0.08 if writable or not baseline.written else 0.3
+    found["ProtectSystem strict"] = 0.08 if needs.writable or not baseline.written else 0.3
     if any(path.startswith(("/home/", "/root/")) for path in baseline.written):
-        found["ProtectHome"] = LIKELY
+        # Read-only is no harm to what is excepted from it; anything further hides it.
+        found |= {"ProtectHome read-only": 0.1, "ProtectHome tmpfs": LIKELY, "ProtectHome yes": LIKELY}
     return found
 
 
@@ -89,51 +87,3 @@ def _of_users(baseline: Baseline, *, low_port: bool) -> dict[str, float]:
 
 def _port(socket: str) -> int:
     return int(socket.rpartition(":")[2] or 0)
-
-
-def writable_paths(written: Iterable[str], *, before: Iterable[str], existing: Iterable[str]) -> tuple[str, ...]:
-    """Directories to except from ProtectSystem=strict, from what the baseline wrote.
-
-    `written` and `before` are paths changed by the baseline and by a machine without the service; `existing` are
-    directories of the root tree. A path is generalised to the highest directory below a shared one such as
-    `/var/lib`, never to a shared one itself, and only to one that exists before the service starts.
-    """
-    there = frozenset(existing)
-    ignored = frozenset(before)
-    found = set()
-    for path in written:
-        if path in ignored or any(path.startswith(private + "/") for private in PRIVATE):
-            continue
-        chain = [str(parent) for parent in reversed(PurePosixPath(path).parents)]
-        own = next((parent for parent in chain if parent not in SHARED and parent in there), None)
-        if own is not None:
-            found.add(own)
-        elif path in there:
-            found.add(path)
-    return tuple(sorted(found))
-
-
-def parents_to_open(written: Iterable[str], *, before: Iterable[str], existing: Iterable[str]) -> tuple[str, ...]:
-    """Shared directories, such as `/var/cache`, below which a service makes its own one at run time.
-
-    The widest exception there is, for a service that starts as root and makes the directory itself.
-    """
-    made = made_directories(written, before=before, existing=existing)
-    return tuple(sorted({MADE[directive] for directive, _ in made}))
-
-
-def made_directories(
-    written: Iterable[str], *, before: Iterable[str], existing: Iterable[str]
-) -> tuple[tuple[str, str], ...]:
-    """Directories that the service makes below a shared one, as (directive, name) like `("CacheDirectory", "nginx")`.
-
-    ReadWritePaths= cannot except what does not exist before the start; systemd can make it (systemd.exec(5)).
-    """
-    there, ignored = frozenset(existing), frozenset(before)
-    found = set()
-    for path in written:
-        for directive, base in MADE.items():
-            name = path.removeprefix(base + "/").split("/")[0]
-            if path.startswith(base + "/") and path not in ignored and f"{base}/{name}" not in there:
-                found.add((directive, name))
-    return tuple(sorted(found))

@@ -44,7 +44,8 @@ class Rung:
     risk: float = 0.0
     why_not: str = ""
     allow: str = ""  # addresses let through again (Kind.ADDRESSES)
-    networks: bool = False  # whether the caller's own networks are let through too
+    networks: bool = False  # whether the scenario's own networks are let through too
+    peers: bool = False  # whether single addresses that were talked to are let through too
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,7 @@ class Directive:
     bundles: tuple[Bundle, ...] = ()
     default: str = ""
     deny_all: str = ""
+    item_risk: float = 0.0  # of each member, where members are found at the service (unit/listed.py)
     reset: str = ""  # what to write before a deny-list so that nothing earlier counts
     why_not: str = ""
     stripped: bool = True

@@ -3,36 +3,34 @@
 from collections.abc import Collection, Mapping, Sequence
 
 from harness.errors import UnitError
+from harness.unit import listed
 from harness.unit.catalogue import Directive, Kind, Rung, load
 from harness.unit.itemset import kept_by
 from harness.unit.itemset import written as written_set
+from harness.unit.needs import Needs, below
 from harness.unit.start import Start
-from harness.unit.syscalls import filter_lines
+from harness.unit.syscalls import SOFTLY, filter_lines
 from harness.unit.tightening import Tightening
 from harness.unit.unitfile import UnitFile, parse, written
 
 _Lines = list[tuple[str, str]]
 FILE_NAME = "50-harness.conf"
-# The rungs of ProtectSystem= under which /var or /etc is read-only and a service may need exceptions.
-_READ_ONLY_RUNGS = {"full", "strict"}
+_NOTHING = Needs()
 
 
 def render(
     accepted: Collection[Tightening],
     start: Start,
     *,
-    networks: Sequence[str] = (),
-    writable: Sequence[str] = (),
-    directories: Sequence[tuple[str, str]] = (),
+    needs: Needs = _NOTHING,
     comments: Mapping[str, Sequence[str]] | None = None,
     header: Sequence[str] = (),
 ) -> str:
     """The drop-in of a candidate, in catalogue order, the same text for the same candidate.
 
     Lists begin with a reset. From a stripped start, what the shipped unit sets and the candidate does not is undone by
-    name, so that the drop-in has the same effect on the shipped and on the stripped unit. `networks` are ADDRESS/PREFIX
-    let through beside the local networks; `writable` absolute paths excepted from ProtectSystem=full and strict, when
-    the candidate climbs there, and `directories` (directive, name) ones for systemd to make then;
+    name, so that the drop-in has the same effect on the shipped and on the stripped unit. `needs` are what the lines
+    must spare, such as paths excepted from ProtectSystem=, less what the candidate denies of it;
     `comments` lines to stand above a directive; `header` lines at the top. Raises
     `UnitError` for an unknown directive, rung or item.
     """
@@ -41,10 +39,8 @@ def render(
     out.append("[Service]")
     done: set[str] = set()
     for directive in load():
-        lines = _directive_lines(directive, steps.get(directive.name, []), start, networks)
-        if directive.name == "ReadWritePaths" and _read_only(steps.get("ProtectSystem", [])):
-            lines += [("ReadWritePaths", _literal_path(path)) for path in writable]
-            lines += [(key, name.replace("%", "%%")) for key, name in directories]
+        lines = _directive_lines(directive, steps.get(directive.name, []), start, needs)
+        lines += _exceptions(directive.name, steps, start, needs)
         lines = [(key, value) for key, value in lines if key not in done]
         done.update(key for key, _ in lines)
         if lines:
@@ -79,7 +75,7 @@ def _by_directive(accepted: Collection[Tightening]) -> dict[str, list[Tightening
     return steps
 
 
-def _directive_lines(directive: Directive, steps: list[Tightening], start: Start, networks: Sequence[str]) -> _Lines:
+def _directive_lines(directive: Directive, steps: list[Tightening], start: Start, needs: Needs) -> _Lines:
     if not steps:
         undo = start.strips(directive) and start.lines(directive.name)
         return [(directive.name, directive.default)] if undo else []
@@ -87,9 +83,11 @@ def _directive_lines(directive: Directive, steps: list[Tightening], start: Start
         return [(directive.name, value) for value in _set_lines(directive, steps, start)]
     if directive.kind is Kind.SYSCALLS:
         return [(directive.name, value) for value in _syscall_lines(directive, steps, start)]
+    if directive.kind in {Kind.PATHS, Kind.LIST}:
+        return listed.lines(directive, _denied(steps), start, needs)
     top = max((directive.rung(step.rung) for step in steps), key=directive.rungs.index)
     if directive.kind is Kind.ADDRESSES:
-        return _address_lines(top, networks)
+        return _address_lines(top, needs)
     # A ladder that begins with nothing is a list: systemd would add to it.
     reset = [(directive.name, "")] if directive.rungs[0].value == "" else []
     return [*reset, (directive.name, top.value)]
@@ -97,7 +95,7 @@ def _directive_lines(directive: Directive, steps: list[Tightening], start: Start
 
 def _set_lines(directive: Directive, steps: list[Tightening], start: Start) -> tuple[str, ...]:
     own = kept_by(directive, start.own(directive))
-    denied = {item for step in steps for item in step.items}
+    denied = _denied(steps)
     unknown = denied - set(directive.universe) - own.kept
     if unknown:
         raise UnitError(f"{directive.name}: no item {' '.join(sorted(unknown))}")
@@ -108,28 +106,52 @@ def _syscall_lines(directive: Directive, steps: list[Tightening], start: Start) 
     allow = next((directive.rung(step.rung).value for step in steps if step.rung), "")
     denied = {item for step in steps for item in step.items}
     unknown = denied - {item for bundle in directive.bundles for item in bundle.items}
+    unknown = {item.removesuffix(SOFTLY) for item in unknown}
     unknown = unknown.difference(*(start.group(bundle.items[0]) for bundle in directive.bundles))
     if unknown:
         raise UnitError(f"{directive.name}: no item {' '.join(sorted(unknown))}")
     return filter_lines(directive, start, allow=allow, denied=denied)
 
 
-def _address_lines(rung: Rung, networks: Sequence[str]) -> _Lines:
+def _address_lines(rung: Rung, needs: Needs) -> _Lines:
     lines = [("IPAddressDeny", ""), ("IPAddressDeny", "any"), ("IPAddressAllow", "")]
-    allowed = [rung.allow, *networks] if rung.networks else [rung.allow]
+    allowed = [rung.allow, *needs.networks] if rung.networks else [rung.allow]
+    if rung.peers and not needs.networks:
+        allowed += needs.peers or ()
     return [*lines, ("IPAddressAllow", " ".join(allowed))] if rung.allow else lines
 
 
-def _read_only(steps: list[Tightening]) -> bool:
-    return any(step.rung in _READ_ONLY_RUNGS for step in steps)
+def _exceptions(name: str, steps: Mapping[str, list[Tightening]], start: Start, needs: Needs) -> _Lines:
+    """What stays open beside a restriction that is in force: written as a directive of its own."""
+    denied = _denied(steps.get(name, []))
+    if name == "ReadWritePaths" and ("ProtectSystem" in steps or "ProtectHome" in steps):
+        own_tmp = "PrivateTmp" in steps
+
+        def of_use(path: str) -> bool:
+            return not (own_tmp and below(path, *listed.PRIVATE_TMP))
+
+        paths = listed.exceptions(name, denied, start, needs, keep=of_use)
+        made = needs.directories if "ProtectSystem" in steps else ()
+        return [*((name, listed.literal_path(path)) for path in paths), *((key, _plain(value)) for key, value in made)]
+    if name == "TemporaryFileSystem":
+        return listed.bound(denied, _denied(steps.get("ReadWritePaths", [])), needs)
+    if name == "ExecPaths" and "NoExecPaths" in steps:
+        paths = listed.exceptions(name, denied, start, needs, keep=bool)
+        return [(name, listed.literal_path(path)) for path in paths]
+    if name == "DeviceAllow" and "DevicePolicy" in steps:
+        strict = any(step.rung == "strict" for step in steps["DevicePolicy"])
+        return [(name, value) for value in listed.devices(denied, needs, strict=strict)]
+    if name == "SocketBindAllow" and "SocketBindDeny" in steps:
+        return [(name, port) for port in needs.ports if port not in denied]
+    return []
 
 
-def _literal_path(path: str) -> str:
-    """A path for ReadWritePaths=: `-` because it may not exist yet (226 otherwise), no specifier, one word."""
-    if not path.startswith("/") or len(path.splitlines()) > 1:
-        raise UnitError(f"{path!r} is not an absolute path on one line", hint="ReadWritePaths= takes no other")
-    escaped = path.replace("%", "%%").replace("\\", "\\\\").replace('"', '\\"')
-    return f'"-{escaped}"' if any(c in path for c in " \t\"'\\") else f"-{escaped}"
+def _denied(steps: list[Tightening]) -> set[str]:
+    return {item for step in steps for item in step.items}
+
+
+def _plain(value: str) -> str:
+    return value.replace("%", "%%")
 
 
 def _commented(lines: Sequence[str]) -> list[str]:

@@ -4,16 +4,20 @@ Worked out from the settings and the system call groups of the systemd inside; w
 SystemCallFilter= is not subtracted, so the number of calls is "at most this many".
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 
-from harness.unit import catalogue
+from harness.unit import catalogue, dropin
 from harness.unit.catalogue import ALLOW_LIST
 from harness.unit.itemset import OTHER, kept_by
+from harness.unit.needs import Needs
 from harness.unit.start import NotUnderstood, Start
+from harness.unit.syscalls import SOFTLY
 from harness.unit.tightening import Tightening
+from harness.unit.unitfile import parse
 
 KNOWN = "@known"
+_NOTHING = Needs()
 COUNTED = (
     ("capabilities", "CapabilityBoundingSet"),
     ("address families", "RestrictAddressFamilies"),
@@ -30,16 +34,13 @@ class Reach:
     after: str
 
 
-def reach(
-    accepted: Collection[Tightening], start: Start, *, writable: Sequence[str] = (), networks: Sequence[str] = ()
-) -> list[Reach]:
+def reach(accepted: Collection[Tightening], start: Start, *, needs: Needs = _NOTHING) -> list[Reach]:
     """What the service can reach at the start of the search, and with everything accepted."""
     rows = [_set(what, directive, accepted, start) for what, directive in COUNTED]
     calls = _calls(accepted, start)
     if calls is not None:
         rows.append(calls)
-    rows.append(_peers(accepted, networks))
-    rows.append(_writable(accepted, writable))
+    rows += _rows_of_lines(accepted, start, needs)
     return [row for row in rows if row.before != row.after or row.what == "writable"]
 
 
@@ -65,23 +66,36 @@ def _calls(accepted: Collection[Tightening], start: Start) -> Reach | None:
     steps = [step for step in accepted if step.directive == "SystemCallFilter"]
     allowed = start.group(ALLOW_LIST) if any(step.rung for step in steps) else known
     denied = {item for step in steps for item in step.items}
-    gone = {call for item in denied for call in (start.group(item) or {item})}
+    gone = {call for item in denied for call in (start.group(item) or {item.removesuffix(SOFTLY)})}
     return Reach("system calls", str(len(known)), str(len(allowed - gone)))
 
 
-def _peers(accepted: Collection[Tightening], networks: Sequence[str]) -> Reach:
-    directive = catalogue.load()["IPAddressDeny"]
-    rungs = [directive.rung(step.rung) for step in accepted if step.directive == "IPAddressDeny"]
-    if any(step.directive == "PrivateNetwork" for step in accepted):
-        return Reach("addresses", "any", "none")
-    if not rungs:
-        return Reach("addresses", "any", "any")
-    top = max(rungs, key=directive.rungs.index)
-    return Reach("addresses", "any", " ".join([top.allow, *(networks if top.networks else ())]).strip() or "none")
+def _rows_of_lines(accepted: Collection[Tightening], start: Start, needs: Needs) -> list[Reach]:
+    """What the lines of the drop-in leave open, by name."""
+    unit = parse(dropin.render(accepted, start, needs=needs))
+    rungs = {(step.directive, step.rung) for step in accepted}
 
+    def left(key: str, none: str) -> str:
+        return " ".join(value.strip('"').removeprefix("-") for value in unit.values("Service", key)) or none
 
-def _writable(accepted: Collection[Tightening], writable: Sequence[str]) -> Reach:
-    rungs = {step.rung for step in accepted if step.directive == "ProtectSystem"}
-    if "strict" in rungs:
-        return Reach("writable", "/", " ".join(writable) or "only what systemd makes for it")
-    return Reach("writable", "/", "/var and the like" if "full" in rungs else "/")
+    writable = "/var and the like" if ("ProtectSystem", "full") in rungs else "/"
+    if ("ProtectSystem", "strict") in rungs:
+        writable = left("ReadWritePaths", "only what systemd makes for it")
+    addresses = left("IPAddressAllow", "none") if unit.values("Service", "IPAddressDeny") else "any"
+    if ("PrivateNetwork", "yes") in rungs:
+        addresses = "none"
+    ports = left("SocketBindAllow", "none") if unit.values("Service", "SocketBindDeny") else "any"
+    closed = {("PrivateDevices", "yes"), ("DevicePolicy", "closed"), ("DevicePolicy", "strict")} & rungs
+    processes = "its own" if ("PrivatePIDs", "yes") in rungs else "all"
+    if processes == "all" and {("ProtectProc", "invisible"), ("ProtectProc", "noaccess")} & rungs:
+        processes = "those of its user"
+    hidden = [*unit.values("Service", "InaccessiblePaths"), *unit.values("Service", "TemporaryFileSystem")]
+    return [
+        Reach("addresses", "any", addresses),
+        Reach("ports to bind", "any", ports),
+        Reach("devices", "any", left("DeviceAllow", "null, zero, random and the like") if closed else "any"),
+        Reach("processes it sees", "all", processes),
+        Reach("executable", "/", left("ExecPaths", "nothing") if unit.values("Service", "NoExecPaths") else "/"),
+        Reach("places hidden", "0", str(len(hidden))),
+        Reach("writable", "/", writable),
+    ]

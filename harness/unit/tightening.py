@@ -2,19 +2,25 @@
 
 import re
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from harness.errors import UnitError
+from harness.unit import listed
 from harness.unit.catalogue import Bundle, Catalogue, Directive, Kind
 from harness.unit.itemset import OTHER, kept_by
+from harness.unit.needs import Needs
 from harness.unit.start import NotUnderstood, Start, StartKind, standing
-from harness.unit.syscalls import cut_out, own_filter
+from harness.unit.syscalls import SOFTLY, cut_out, own_filter
 
 __all__ = ["LeftOut", "Offer", "Start", "StartKind", "Tightening", "left_out", "offers"]
 
 _RUNG_LABEL = re.compile(r"(\w+)=(.+)")
 _ITEMS_LABEL = re.compile(r"(\w+)((?: -\S+)+)")
+_NOTHING = Needs()
+# systemd.exec(5), NoNewPrivileges=: implied by every filter of a unit without CAP_SYS_ADMIN, up to this version; later
+# ones keep the capability until the filters are installed.
+LAST_IMPLYING = 254
 
 
 @dataclass(frozen=True, order=True)
@@ -77,28 +83,55 @@ class LeftOut:
     reason: str
 
 
-def offers(catalogue: Catalogue, *, version: int, start: Start, leave_alone: Collection[str] = ()) -> tuple[Offer, ...]:
+def offers(
+    catalogue: Catalogue, *, version: int, start: Start, leave_alone: Collection[str] = (), needs: Needs = _NOTHING
+) -> tuple[Offer, ...]:
     """Every step from the start that this systemd knows, in catalogue order, each after what it requires."""
     found: list[Offer] = []
     for directive in catalogue:
         if not _why_not(directive, version, start, leave_alone):
             try:
-                found += _steps(directive, version, start)
+                found += _steps(directive, version, start, needs)
             except NotUnderstood:
                 continue
-    return tuple(found)
+    return _with_implied(found, catalogue, version=version, start=start)
+
+
+def _with_implied(found: Collection[Offer], catalogue: Catalogue, *, version: int, start: Start) -> tuple[Offer, ...]:
+    """The offers, each also after the step that its directive brings with it.
+
+    What does not live with that one lives with none of them: one refusal then speaks for all.
+    """
+    there = {offer.tightening for offer in found}
+    # An exception is worth a trial only where the search may restrict what it is an exception from.
+    while lacking := [offer for offer in found if not offer.requires <= there]:
+        found = [offer for offer in found if offer not in lacking]
+        there = {offer.tightening for offer in found}
+    filters, mounts = Tightening("NoNewPrivileges", "yes"), Tightening("PrivateMounts", "yes")
+    by_filters = (
+        start.has_user and version <= LAST_IMPLYING and "CAP_SYS_ADMIN" not in start.last("AmbientCapabilities")
+    )
+
+    def brought(offer: Offer) -> set[Tightening]:
+        needs = catalogue[offer.tightening.directive].needs
+        implied = {filters} if by_filters and "seccomp" in needs else set()
+        implied |= {mounts} if "mount namespace" in needs else set()
+        return (implied & there) - {offer.tightening}
+
+    return tuple(replace(offer, requires=offer.requires | brought(offer)) for offer in found)
 
 
 def left_out(
-    catalogue: Catalogue, *, version: int, start: Start, leave_alone: Collection[str] = ()
+    catalogue: Catalogue, *, version: int, start: Start, leave_alone: Collection[str] = (), needs: Needs = _NOTHING
 ) -> tuple[LeftOut, ...]:
     """What `offers` does not offer: whole directives, then single rungs (their value stands before the reason)."""
     found: list[LeftOut] = []
     for directive in catalogue:
         reason = _why_not(directive, version, start, leave_alone)
         try:
-            if not reason and not list(_steps(directive, version, start)):
-                reason = "already as tight as the search goes"
+            if not reason and not list(_steps(directive, version, start, needs)):
+                listed_here = directive.kind in {Kind.PATHS, Kind.LIST}
+                reason = "nothing of it is open" if listed_here else "already as tight as the search goes"
         except NotUnderstood as unclear:
             reason = unclear.message
         if reason:
@@ -124,19 +157,33 @@ def _why_not(directive: Directive, version: int, start: Start, leave_alone: Coll
     return ""
 
 
-def _steps(directive: Directive, version: int, start: Start) -> Iterator[Offer]:
+def _steps(directive: Directive, version: int, start: Start, needs: Needs) -> Iterator[Offer]:
+    if directive.kind in {Kind.PATHS, Kind.LIST}:
+        return _members(directive, start, needs)
     if directive.kind is Kind.SET:
         return _denials(directive, start)
     if directive.kind is Kind.SYSCALLS:
         return _filters(directive, start)
-    return _climbs(directive, version, start)
+    return _climbs(directive, version, start, needs)
 
 
-def _climbs(directive: Directive, version: int, start: Start) -> Iterator[Offer]:
+def _members(directive: Directive, start: Start, needs: Needs) -> Iterator[Offer]:
+    for item in listed.members(directive, start, needs):
+        rests = {_named(*step) for step in listed.rests_on(directive, item, needs)}
+        yield Offer(Tightening(directive.name, items=(item,)), frozenset(rests), 0, directive.item_risk)
+
+
+def _named(directive: str, value: str) -> Tightening:
+    is_item = directive in ("NoExecPaths", "ExecPaths")
+    return Tightening(directive, items=(value,)) if is_item else Tightening(directive, value)
+
+
+def _climbs(directive: Directive, version: int, start: Start, needs: Needs) -> Iterator[Offer]:
     below, above = standing(directive, start)
     climbed: list[Tightening] = []
     for rung in above:
-        if rung.why_not or rung.version > version:
+        without_peers = rung.peers and not (needs.peers or needs.networks)
+        if rung.why_not or rung.version > version or without_peers:
             continue
         step = Tightening(directive.name, rung.value)
         gained = max(0, rung.points - below.points)
@@ -146,7 +193,7 @@ def _climbs(directive: Directive, version: int, start: Start) -> Iterator[Offer]
 
 
 def _rungs_left_out(directive: Directive, version: int, start: Start) -> Iterator[LeftOut]:
-    if directive.kind in {Kind.SET, Kind.SYSCALLS}:
+    if not directive.rungs or directive.kind is Kind.SYSCALLS:
         return
     for rung in standing(directive, start)[1]:
         if rung.version > version:
@@ -208,8 +255,12 @@ def _filters(directive: Directive, start: Start) -> Iterator[Offer]:
         offered.update(calls)
         if bundle.whole or not calls:
             yield _denial(directive, bundle, required)
-        else:
-            yield from _singly(directive, bundle, calls, required)
+            continue
+        for offer in _singly(directive, bundle, calls, required):
+            (call,) = offer.tightening.items
+            softly = Tightening(directive.name, items=(call + SOFTLY,))
+            yield Offer(softly, required, 0, offer.risk)
+            yield replace(offer, requires=required | {softly}, risk=round(offer.risk / 2, 4))
 
 
 def _denial(directive: Directive, bundle: Bundle, requires: frozenset[Tightening]) -> Offer:

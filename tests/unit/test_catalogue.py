@@ -21,7 +21,10 @@ LimitFSIZE LimitAS
 every_directive = pytest.mark.parametrize("directive", load().directives, ids=lambda d: d.name)
 # Rows of systemd-analyze security that bear another name.
 ROW_NAMES = {"DevicePolicy": "DeviceAllow"}
-UNSCORED = {"PrivateIPC", "PrivatePIDs", "PrivateBPF"}
+UNSCORED = {
+    "PrivateIPC", "PrivatePIDs", "PrivateBPF", "SocketBindDeny", "RestrictNetworkInterfaces",
+    "LimitCORE", "LimitMEMLOCK",
+}  # fmt: skip
 
 
 def test_the_seventy_directives_are_there_once() -> None:
@@ -51,7 +54,7 @@ def test_default_and_forced_rung_are_on_the_ladder(directive: Directive) -> None
 def test_what_is_searched_has_steps_and_what_is_not_has_a_reason(directive: Directive) -> None:
     assert directive.searched is not bool(directive.why_not)
     if directive.searched:
-        assert directive.bundles or len(directive.rungs) > 1
+        assert directive.bundles or len(directive.rungs) > 1 or 0 < directive.item_risk < 1
 
 
 @every_directive
@@ -59,7 +62,9 @@ def test_bundles_part_the_universe(directive: Directive) -> None:
     items = [item for bundle in directive.bundles for item in bundle.items]
     assert len(items) == len(set(items))
     if directive.kind is Kind.SET:
-        assert sorted(items) == sorted(directive.universe)
+        # File systems of disks differ between a machine and its host: none of the others is offered.
+        spared = {"other"} if directive.name == "RestrictFileSystems" else set()
+        assert sorted({*items, *spared}) == sorted(directive.universe)
 
 
 @every_directive

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from harness.errors import UnitError
 from harness.unit.catalogue import load
 from harness.unit.dropin import full_unit, render
+from harness.unit.needs import Needs
 from harness.unit.start import Start, StartKind
 from harness.unit.tightening import Tightening, offers
 from harness.unit.unitfile import UnitFile, parse, strip_sandboxing
@@ -54,7 +55,7 @@ def test_the_tightest_drop_in_of_a_stripped_unit_is_the_stored_one(hardened: Uni
     text = render(
         every_step(start),
         start,
-        writable=["/var/lib/thing", "/var/lib/100% mine"],
+        needs=Needs(writable=("/var/lib/thing", "/var/lib/100% mine")),
         comments={"ProtectSystem": ["passed in trial 12"], "UMask": ["two", "lines"]},
         header=["probe.service, tightened"],
     )
@@ -114,7 +115,9 @@ def test_an_allow_list_of_the_unit_itself_stays_word_for_word() -> None:
 
 
 def test_local_networks_let_the_callers_own_through() -> None:
-    text = render(steps("IPAddressDeny=any but local networks"), start_of(PLAIN), networks=["198.51.100.0/24"])
+    text = render(
+        steps("IPAddressDeny=any but local networks"), start_of(PLAIN), needs=Needs(networks=("198.51.100.0/24",))
+    )
     assert lines(text, "IPAddressDeny") == ["IPAddressDeny=", "IPAddressDeny=any"]
     assert lines(text, "IPAddressAllow")[-1].endswith(" fc00::/7 198.51.100.0/24")
 
@@ -125,21 +128,22 @@ def test_the_tightest_address_rung_lets_nothing_through_that_the_unit_allowed(ha
     assert lines(text, "IPAddressAllow") == ["IPAddressAllow="]
 
 
-@pytest.mark.parametrize(("rung", "written"), [("yes", False), ("full", True), ("strict", True)])
+@pytest.mark.parametrize(("rung", "written"), [("no", False), ("yes", True), ("full", True), ("strict", True)])
 def test_writable_paths_come_with_a_read_only_system(rung: str, written: bool) -> None:
-    text = render(steps(f"ProtectSystem={rung}"), start_of(PLAIN), writable=["/var/lib/a"])
+    climbed = steps(f"ProtectSystem={rung}") if rung != "no" else []
+    text = render(climbed, start_of(PLAIN), needs=Needs(writable=("/var/lib/a",)))
     assert (lines(text, "ReadWritePaths") == ["ReadWritePaths=-/var/lib/a"]) is written
 
 
 def test_a_path_is_taken_literally() -> None:
-    text = render(steps("ProtectSystem=strict"), start_of(PLAIN), writable=['/a%b "c"\\d'])
+    text = render(steps("ProtectSystem=strict"), start_of(PLAIN), needs=Needs(writable=('/a%b "c"\\d',)))
     assert lines(text, "ReadWritePaths") == ['ReadWritePaths="-/a%%b \\"c\\"\\\\d"']
 
 
 @pytest.mark.parametrize("path", ["relative", "/a\n[Install]"])
 def test_what_is_no_path_is_refused(path: str) -> None:
     with pytest.raises(UnitError, match="absolute path"):
-        render(steps("ProtectSystem=strict"), start_of(PLAIN), writable=[path])
+        render(steps("ProtectSystem=strict"), start_of(PLAIN), needs=Needs(writable=(path,)))
 
 
 @pytest.mark.parametrize(
@@ -173,7 +177,7 @@ def test_every_drop_in_reads_back_and_uses_known_names_only(data: st.DataObject,
 def test_the_real_systemd_accepts_the_tightest_drop_in_and_the_full_unit(analyze, hardened: UnitFile) -> None:
     start = Start.of(hardened, StartKind.STRIPPED)
     base = strip_sandboxing(hardened, start.stripped_names())
-    text = render(every_step(start), start, writable=["/var/lib/100% mine"])
+    text = render(every_step(start), start, needs=Needs(writable=("/var/lib/100% mine",)))
     assert analyze.complaints(base.dump(), text) == []
     assert analyze.complaints(full_unit(base, text)) == []
     assert analyze.exposure(full_unit(base, text)) == analyze.exposure(base.dump(), text)

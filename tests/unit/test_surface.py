@@ -1,3 +1,4 @@
+from harness.unit.needs import Needs
 from harness.unit.start import Start, StartKind
 from harness.unit.surface import reach
 from harness.unit.tightening import Tightening
@@ -46,5 +47,5 @@ def test_a_network_of_its_own_reaches_no_address() -> None:
 
 def test_writable_places_of_a_strict_system() -> None:
     strict = Tightening("ProtectSystem", "strict")
-    assert now(strict, writable=["/var/lib/x"])["writable"] == "/var/lib/x"
+    assert now(strict, needs=Needs(writable=("/var/lib/x",)))["writable"] == "/var/lib/x"
     assert now(strict)["writable"] == "only what systemd makes for it"

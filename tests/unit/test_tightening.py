@@ -3,6 +3,7 @@ import pytest
 from harness.errors import UnitError
 from harness.unit.catalogue import load
 from harness.unit.dropin import render
+from harness.unit.needs import Emptied, Needs
 from harness.unit.tightening import Offer, Start, StartKind, Tightening, left_out, offers
 from harness.unit.unitfile import UnitFile, parse
 
@@ -13,9 +14,26 @@ ALLOW = Tightening("SystemCallFilter", "@system-service")
 UNSCORED = ["-@aio", "-@keyring", "-@memlock", "-@timer"]
 
 
-def offered(text: str = "", *, version: int = 252, leave_alone: tuple[str, ...] = ()) -> dict[str, Offer]:
+NEEDS = Needs(
+    peers=("10.0.0.1",),
+    writable=("/etc/thing", "/run", "/tmp", "/usr/share/thing", "/var/lib/thing one"),
+    hidden=("/boot", "/srv"),
+    emptied=(Emptied("/var/lib", ("/var/lib/dpkg",), ("/var/lib/thing one",)),),
+    read_only=("/dev/shm", "/run"),
+    executable=("/usr/bin", "/usr/lib", "/usr/sbin"),
+    own_programs=("/usr/sbin/thing",),
+    programs=("/usr/bin/head",),
+    devices=(("/dev/fuse", "rw"), ("/dev/null", "rw"), ("/dev/urandom", "r")),
+    ports=("tcp:80",),
+)
+OWN = "SupplementaryGroups=ssl-cert\nAmbientCapabilities=CAP_NET_BIND_SERVICE\n"
+
+
+def offered(
+    text: str = "", *, version: int = 252, leave_alone: tuple[str, ...] = (), needs: Needs | None = None
+) -> dict[str, Offer]:
     start = Start.of(parse(f"[Service]\nExecStart=/bin/true\n{text}"), StartKind.SHIPPED)
-    found = offers(load(), version=version, start=start, leave_alone=leave_alone)
+    found = offers(load(), version=version, start=start, leave_alone=leave_alone, needs=needs or Needs())
     return {offer.tightening.label: offer for offer in found}
 
 
@@ -24,6 +42,10 @@ def reasons(text: str = "", *, version: int = 252, leave_alone: tuple[str, ...] 
     return {
         row.directive: row.reason for row in left_out(load(), version=version, start=start, leave_alone=leave_alone)
     }
+
+
+def labels(keys) -> set[str]:
+    return {key.label for key in keys}
 
 
 def only(name: str, found: dict[str, Offer]) -> list[str]:
@@ -57,8 +79,10 @@ def test_text_that_is_no_label_is_refused() -> None:
 @pytest.mark.parametrize("version", [252, 257, 262])
 def test_each_offer_stands_after_all_it_requires_and_is_offered_once(version: int) -> None:
     seen: dict[Tightening, Offer] = {}
+    found = {offer.tightening for offer in offered(version=version).values()}
     for offer in offered(version=version).values():
-        for needed in offer.requires:
+        assert offer.requires <= found
+        for needed in offer.requires & seen.keys():
             assert seen[needed].requires <= offer.requires
         seen[offer.tightening] = offer
         assert offer.weight >= 0
@@ -67,7 +91,8 @@ def test_each_offer_stands_after_all_it_requires_and_is_offered_once(version: in
 
 
 def test_a_plain_unit_is_offered_every_searched_directive_of_its_version() -> None:
-    names = {offer.tightening.directive for offer in offered("User=x", version=262).values()}
+    found = offered(f"User=x\n{OWN}", version=262, needs=NEEDS)
+    names = {offer.tightening.directive for offer in found.values()}
     # KeyringMode=private is what a system service has anyway.
     assert names == {d.name for d in load() if d.searched} - {"KeyringMode"}
 
@@ -100,7 +125,11 @@ def test_every_directive_is_offered_or_left_out_with_a_reason(hardened: UnitFile
 
 def test_a_stripped_start_offers_what_a_plain_unit_is_offered(hardened: UnitFile) -> None:
     start = Start.of(hardened, StartKind.STRIPPED)
-    assert {o.tightening.label for o in offers(load(), version=252, start=start)} == set(offered("User=daemon"))
+    own = "".join(
+        f"{key}={value}\n" for key in ("AmbientCapabilities", "SupplementaryGroups") for value in start.lines(key)
+    )
+    expected = set(offered(f"User=daemon\n{own}"))
+    assert {o.tightening.label for o in offers(load(), version=252, start=start)} == expected
 
 
 def test_what_is_left_alone_is_not_offered() -> None:
@@ -119,7 +148,7 @@ def test_a_shipped_ladder_is_climbed_from_its_own_rung() -> None:
     found = offered("ProtectSystem=full")
     assert only("ProtectSystem", found) == ["ProtectSystem=strict"]
     assert found["ProtectSystem=strict"].weight == 300
-    assert not found["ProtectSystem=strict"].requires
+    assert labels(found["ProtectSystem=strict"].requires) == {"PrivateMounts=yes"}
 
 
 def test_a_umask_is_never_tightened_to_0177() -> None:
@@ -181,18 +210,28 @@ def filters(groups: dict[str, list[str]]) -> dict[str, Offer]:
 
 def test_calls_that_the_allow_list_lets_through_are_offered_one_by_one() -> None:
     found = filters(GROUPS)
+    calls = ("chown", "nice", "setuid")
     assert {label for label in found if not label.startswith("SystemCallFilter -@")} == {
         "SystemCallFilter=@system-service",
-        "SystemCallFilter -chown",
-        "SystemCallFilter -setuid",
-        "SystemCallFilter -nice",
+        *(f"SystemCallFilter -{call}{way}" for call in calls for way in ("", ":EPERM")),
     }
-    assert all(ALLOW in found[f"SystemCallFilter -{call}"].requires for call in ("chown", "nice", "setuid"))
+    assert all(ALLOW in found[f"SystemCallFilter -{call}:EPERM"].requires for call in calls)
+
+
+def test_a_call_is_refused_with_an_error_before_it_is_death() -> None:
+    found = filters(GROUPS)
+    softly = Tightening("SystemCallFilter", items=("nice:EPERM",))
+    assert softly in found["SystemCallFilter -nice"].requires
+    start = Start.of(parse("[Service]\nExecStart=/bin/true\n"), StartKind.STRIPPED, groups=GROUPS)
+    assert "SystemCallFilter=nice:EPERM\n" in render([ALLOW, softly], start)
+    killed = render([ALLOW, softly, Tightening("SystemCallFilter", items=("nice",))], start)
+    assert "EPERM" not in killed
+    assert "SystemCallFilter=~@resources\n" in killed
 
 
 def test_shares_of_a_group_add_up_to_the_risk_of_the_group() -> None:
     found = filters(GROUPS)
-    works = (1 - found["SystemCallFilter -chown"].risk) * (1 - found["SystemCallFilter -setuid"].risk)
+    works = (1 - found["SystemCallFilter -chown:EPERM"].risk) * (1 - found["SystemCallFilter -setuid:EPERM"].risk)
     assert works == pytest.approx(1 - filters({})[PRIVILEGED.label].risk, abs=0.001)
 
 
@@ -202,3 +241,79 @@ def test_a_group_denied_call_by_call_is_written_by_its_name() -> None:
     text = render([ALLOW, *calls], start)
     assert "SystemCallFilter=~@privileged @resources\n" in text
     assert "SystemCallFilter=~@resources chown\n" in render([ALLOW, calls[0], calls[2]], start)
+
+
+def test_one_refusal_speaks_for_all_that_bring_it_with_them() -> None:
+    found = offered("User=x")
+    assert "NoNewPrivileges=yes" in labels(found["LockPersonality=yes"].requires)
+    assert "PrivateMounts=yes" in labels(found["ProtectHome=read-only"].requires)
+    assert "NoNewPrivileges=yes" not in labels(offered("User=root")["LockPersonality=yes"].requires)
+    assert "NoNewPrivileges=yes" not in labels(offered("User=x", version=257)["LockPersonality=yes"].requires)
+
+
+@pytest.mark.parametrize(
+    ("label", "required"),
+    [
+        ("ReadWritePaths -/usr/share/thing", "ProtectSystem=yes"),
+        ("ReadWritePaths -/etc/thing", "ProtectSystem=full"),
+        (r"ReadWritePaths -/var/lib/thing\x20one", "ProtectSystem=strict"),
+        ("ReadOnlyPaths -/run", "ProtectSystem=strict"),
+        ("ExecPaths -/usr/bin", "NoExecPaths -/"),
+        ("ExecPaths -/usr/bin/head", "ExecPaths -/usr/bin"),
+        ("DeviceAllow -/dev/fuse", "DevicePolicy=closed"),
+        ("DeviceAllow -/dev/urandom", "DevicePolicy=strict"),
+    ],
+)
+def test_an_exception_is_closed_only_where_it_means_something(label: str, required: str) -> None:
+    found = offered("User=x", needs=NEEDS)
+    assert required in labels(found[label].requires)
+    assert label not in offered("User=x", needs=NEEDS, leave_alone=(Tightening.from_label(required).directive,))
+
+
+def test_what_no_trial_here_could_show_is_not_offered() -> None:
+    found = offered("User=x", needs=NEEDS)
+    assert "ReadWritePaths -/run" not in found  # left writable by mistake in 252
+    assert "ExecPaths -/usr/lib" not in found  # the loader
+    assert "DeviceAllow -/dev/null" not in found  # systemd's own standard input
+    assert "IPAddressDeny=any but localhost and peers" in found
+    assert "IPAddressDeny=any but localhost and peers" not in offered("User=x")
+
+
+def rendered(*given: str) -> list[str]:
+    start = Start.of(parse(f"[Service]\nExecStart=/bin/true\n{OWN}"), StartKind.STRIPPED)
+    return render([Tightening.from_label(label) for label in given], start, needs=NEEDS).splitlines()
+
+
+def test_what_is_left_of_a_list_stands_with_what_it_is_excepted_from() -> None:
+    strict = rendered("ProtectSystem=strict", "ReadWritePaths -/etc/thing")
+    assert [line for line in strict if line.startswith("ReadWritePaths")] == [
+        "ReadWritePaths=-/run",
+        "ReadWritePaths=-/tmp",
+        "ReadWritePaths=-/usr/share/thing",
+        'ReadWritePaths="-/var/lib/thing one"',
+    ]
+    assert "ReadWritePaths=-/tmp" not in rendered("ProtectSystem=strict", "PrivateTmp=yes")
+    assert {"NoExecPaths=-/", "ExecPaths=-/usr/bin", "ExecPaths=-/usr/lib"} <= set(rendered("NoExecPaths -/"))
+    one_by_one = rendered("NoExecPaths -/", "ExecPaths -/usr/bin", "ExecPaths -/usr/sbin")
+    assert [line for line in one_by_one if line.startswith("ExecPaths")] == [
+        "ExecPaths=-/usr/lib",
+        "ExecPaths=-/usr/sbin/thing",
+        "ExecPaths=-/usr/bin/head",
+    ]
+    assert "DeviceAllow=/dev/fuse rw" in rendered("DevicePolicy=closed")
+    assert {"DeviceAllow=/dev/null rw", "DeviceAllow=/dev/urandom r"} <= set(rendered("DevicePolicy=strict"))
+
+
+def test_an_emptied_directory_shows_what_is_used_and_lets_no_more_be_written() -> None:
+    assert {
+        "TemporaryFileSystem=/var/lib:ro",
+        "BindReadOnlyPaths=-/var/lib/dpkg",
+        'BindPaths="-/var/lib/thing one"',
+    } <= set(rendered("TemporaryFileSystem -/var/lib"))
+    shut = rendered("TemporaryFileSystem -/var/lib", "ProtectSystem=strict", r"ReadWritePaths -/var/lib/thing\x20one")
+    assert 'BindReadOnlyPaths="-/var/lib/thing one"' in shut
+
+
+def test_groups_and_capabilities_of_the_unit_itself_are_dropped_one_by_one() -> None:
+    assert "SupplementaryGroups=" in rendered("SupplementaryGroups -ssl-cert")
+    assert "AmbientCapabilities=" in rendered("AmbientCapabilities -CAP_NET_BIND_SERVICE")

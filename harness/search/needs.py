@@ -1,0 +1,294 @@
+"""From what the baseline wrote and a traced pass saw to what candidates must spare.
+
+A path is generalised with care: to the highest directory below a shared one such as `/var/lib`, never to a shared one
+itself, and only to what is there before the service starts.
+"""
+
+import ipaddress
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from harness.judge.baseline import Baseline
+from harness.observation import Seen
+from harness.scenario import Scenario
+from harness.unit import catalogue
+from harness.unit.needs import Emptied, Needs, below
+from harness.unit.unitfile import UnitFile
+
+Tree = Mapping[str, str]
+"""What the root tree has at a path: `directory`, `file`, or the program after `#!` that runs the file. A path that is
+not in it is not there."""
+
+# Directories under which every package keeps one of its own: that one is the exception to ask for, not these.
+SHARED = frozenset(
+    "/ /etc /home /opt /root /srv /usr /usr/lib /usr/local /usr/share /var /var/backups /var/cache /var/games /var/lib "
+    "/var/local /var/log /var/mail /var/opt /var/spool /var/tmp /run /tmp /dev /proc /sys /mnt /media /boot".split()
+)
+MADE = {"StateDirectory": "/var/lib", "CacheDirectory": "/var/cache", "LogsDirectory": "/var/log"}
+OWN = {**MADE, "RuntimeDirectory": "/run", "ConfigurationDirectory": "/etc"}
+# Here files come and go, and the whole of it is the exception; what systemd puts there for PrivateTmp= is none.
+WHOLE = ("/tmp", "/var/tmp", "/run")
+PRIVATE = "/systemd-private-"
+NEVER = ("/dev", "/proc", "/sys", "/run/systemd", "/run/user")
+EMPTIABLE = ("/opt", "/srv", "/var")
+# With more exceptions than this a list tells less than the directory they are in.
+MOST_KEPT, MOST_PROGRAMS = 12, 6
+FIRST_EPHEMERAL_PORT = 32768
+# Below /dev, but no device that a unit would be given.
+NO_DEVICES = re.compile(
+    r"/dev/(?:pts|shm|mqueue|hugepages|fd|char|block|disk|net|log|tty|ptmx|console|std\w+|core)(?:/|$)"
+)
+EXEC_LINE = re.compile(r'\s*[-@:+!|]*(?:"([^"]+)"|(\S+))')
+SEARCHED = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin")
+
+
+@dataclass(frozen=True)
+class Used:
+    """Absolute paths the service used: `written` ones as the baseline left them or a tracer saw them opened."""
+
+    written: frozenset[str]
+    read: frozenset[str]
+    executed: frozenset[str]
+    traced: bool
+
+    @classmethod
+    def of(cls, baseline: Baseline, seen: Seen | None) -> "Used":
+        """From the baseline and, if there was one, the traced pass."""
+        if seen is None:
+            return cls(baseline.written, frozenset(), frozenset(), traced=False)
+        executed = _absolute(seen.executed)
+        written = baseline.written | _absolute(seen.opened_for_writing)
+        return cls(written, _absolute(seen.opened) | executed, executed, traced=True)
+
+    @property
+    def all(self) -> frozenset[str]:
+        """Every one of them."""
+        return self.written | self.read
+
+
+def asked_of_tree(used: Used, unit: UnitFile) -> list[str]:
+    """Paths whose place in the root tree `needs_of` asks for."""
+    places = [*_universe("InaccessiblePaths"), *_universe("ExecPaths")]
+    programs = [
+        *used.executed,
+        *own_programs(unit),
+        *(f"{at}/{name}" for name in own_programs(unit) for at in SEARCHED),
+    ]
+    parents = {str(parent) for path in used.written for parent in PurePosixPath(path).parents}
+    children = {child for path in used.all for place in places if (child := _entry(path, place))}
+    devices = {path for path in used.all if path.startswith("/dev/")}
+    return sorted(
+        {path for path in [*places, *programs, *parents, *used.written, *children, *devices] if path[0] == "/"}
+    )
+
+
+def needs_of(
+    scenario: Scenario,
+    unit: UnitFile,
+    baseline: Baseline,
+    seen: Seen | None,
+    *,
+    tree: Tree,
+    idle: Iterable[str],
+    has_user: bool,
+) -> Needs:
+    """What the candidates of one run must spare; `idle` are paths that change in a machine without the service."""
+    used = Used.of(baseline, seen)
+    brought = {str(at) for file in scenario.files for at in _with_parents(file.target)}
+    own = own_directories(unit)
+    existing = {*tree, *brought, *own}
+    writable = [path for path in writable_paths(used.written, before=idle, existing=existing) if not below(path, *own)]
+    made = made_directories(baseline.written, before=idle, existing=existing)
+    if not has_user:
+        # systemd would hand such a directory to root at each start, and take it from the workers it was given to.
+        writable += sorted({MADE[directive] for directive, _ in made} - set(writable))
+        made = ()
+    directories = own | {f"{MADE[directive]}/{name}" for directive, name in made}
+    spared = [*writable, *directories]
+    programs = _programs(used, unit, tree)
+    executable = tuple(path for path in _universe("ExecPaths") if tree.get(path) == "directory")
+    return Needs(
+        networks=scenario.networks,
+        peers=None if seen is None else tuple(_peers(seen)),
+        writable=tuple(writable),
+        directories=made,
+        hidden=tuple(_hidden(used, spared, tree)),
+        emptied=tuple(_emptied(used, spared, tree, directories={*directories, *brought})),
+        read_only=tuple(path for path in _universe("ReadOnlyPaths") if not _any_below(used.written, path, own)),
+        executable=executable,
+        own_programs=tuple(_found(own_programs(unit), tree)),
+        programs=tuple(programs),
+        devices=tuple(_devices(used, seen, tree)),
+        ports=tuple(_ports(baseline.sockets)),
+    )
+
+
+def item_risks(needs: Needs, baseline: Baseline, seen: Seen | None) -> dict[str, float]:
+    """Chances to break by `directive item`, where they differ from the catalogue's."""
+    found = dict.fromkeys((f"ReadWritePaths {path}" for path in needs.writable if path in WHOLE), 0.1)
+    if seen is None:
+        return found | dict.fromkeys((f"InaccessiblePaths {path}" for path in needs.hidden), 0.15)
+    opened = _absolute(seen.opened_for_writing)
+    for path in needs.writable:
+        # What was written, and not by the service, was written by the workload.
+        if not any(below(other, path) for other in opened):
+            found[f"ReadWritePaths {path}"] = 0.1
+    for path in needs.programs:
+        found[f"ExecPaths {path}"] = 0.9
+    return found
+
+
+def writable_paths(written: Iterable[str], *, before: Iterable[str], existing: Iterable[str]) -> tuple[str, ...]:
+    """Directories to except from ProtectSystem=strict, from what the baseline wrote.
+
+    `written` and `before` are paths changed by the baseline and by a machine without the service; `existing` are
+    directories of the root tree. A path is generalised to the highest directory below a shared one such as
+    `/var/lib`, never to a shared one itself, and only to one that exists before the service starts.
+    """
+    there = frozenset(existing)
+    ignored = frozenset(before)
+    found = set()
+    for path in written:
+        if path in ignored or below(path, *NEVER) or PRIVATE in path:
+            continue
+        whole = next((place for place in WHOLE if below(path, place)), None)
+        chain = [str(parent) for parent in reversed(PurePosixPath(path).parents)]
+        own = next((parent for parent in chain if parent not in SHARED and parent in there), None)
+        if whole is not None:
+            found.add(own if own is not None and below(own, "/run") else whole)
+        elif own is not None:
+            found.add(own)
+        elif path in there:
+            found.add(path)
+    return tuple(sorted(found))
+
+
+def made_directories(
+    written: Iterable[str], *, before: Iterable[str], existing: Iterable[str]
+) -> tuple[tuple[str, str], ...]:
+    """Directories that the service makes below a shared one, as (directive, name) like `("CacheDirectory", "nginx")`.
+
+    ReadWritePaths= cannot except what does not exist before the start; systemd can make it (systemd.exec(5)).
+    """
+    there, ignored = frozenset(existing), frozenset(before)
+    found = set()
+    for path in written:
+        for directive, base in MADE.items():
+            name = path.removeprefix(base + "/").split("/")[0]
+            if path.startswith(base + "/") and path not in ignored and f"{base}/{name}" not in there:
+                found.add((directive, name))
+    return tuple(sorted(found))
+
+
+def own_directories(unit: UnitFile) -> frozenset[str]:
+    """Directories that the unit has systemd make, which stay writable under ProtectSystem=strict by themselves."""
+    return frozenset(
+        f"{base}/{name.split(':')[0]}"
+        for key, base in OWN.items()
+        for value in unit.values("Service", key)
+        for name in value.split()
+    )
+
+
+def own_programs(unit: UnitFile) -> tuple[str, ...]:
+    """The programs of the unit's own command lines, as they are written there."""
+    keys = ("ExecStart", "ExecStartPre", "ExecStartPost", "ExecCondition", "ExecReload", "ExecStop", "ExecStopPost")
+    lines = (line for key in keys for line in unit.values("Service", key))
+    found = (EXEC_LINE.match(line) for line in lines if line)
+    return tuple(dict.fromkeys(match[1] or match[2] for match in found if match))
+
+
+def _found(programs: Iterable[str], tree: Tree) -> list[str]:
+    """Their paths, with those of the programs that run them."""
+    paths = []
+    for name in programs:
+        places = [name] if name.startswith("/") else [f"{at}/{name}" for at in SEARCHED]
+        paths += [path for path in places if path in tree][:1]
+    return list(dict.fromkeys([*paths, *(tree[path] for path in paths if tree[path].startswith("/"))]))
+
+
+def _programs(used: Used, unit: UnitFile, tree: Tree) -> list[str]:
+    """What was executed beside the unit's own programs; nothing of a directory with too many to list."""
+    own = _found(own_programs(unit), tree)
+    others = [path for path in _found(sorted(used.executed), tree) if path not in own and tree.get(path) != "directory"]
+    homes = [str(PurePosixPath(path).parent) for path in others]
+    return [path for path, home in zip(others, homes, strict=True) if homes.count(home) <= MOST_PROGRAMS]
+
+
+def _hidden(used: Used, spared: Iterable[str], tree: Tree) -> list[str]:
+    """Places that are there, and in which nothing was used."""
+    paths = [*used.all, *spared]
+    places = (path for path in _universe("InaccessiblePaths") if path in tree)
+    return [place for place in places if not any(below(path, place) for path in paths)]
+
+
+def _emptied(used: Used, spared: Iterable[str], tree: Tree, *, directories: Iterable[str]) -> list[Emptied]:
+    """Places in which a few directories were used, and nothing else.
+
+    A file among them would have to be bound by itself, and be missed once it is replaced by a new one.
+    """
+    known = {path for path in tree if tree[path] == "directory"} | set(directories)
+    paths = [*used.all, *spared]
+    to_write = [*used.written, *spared]
+    found = []
+    for place in _universe("InaccessiblePaths"):
+        entries = {_entry(path, place) for path in paths if below(path, place) and path != place}
+        usable = place in tree and below(place, *EMPTIABLE) and place not in spared
+        if usable and entries and len(entries) <= MOST_KEPT and entries <= known:
+            changed = {entry for entry in entries if any(below(path, entry) or below(entry, path) for path in to_write)}
+            found.append(Emptied(place, tuple(sorted(entries - changed)), tuple(sorted(changed))))
+    return found
+
+
+def _devices(used: Used, seen: Seen | None, tree: Tree) -> list[tuple[str, str]]:
+    if seen is None:
+        return []
+    names = {path for path in used.all if path.startswith("/dev/") and not NO_DEVICES.match(path) and path in tree}
+    return [(path, "rw" if path in used.written else "r") for path in sorted(names) if tree[path] == "file"]
+
+
+def _ports(sockets: Iterable[str]) -> list[str]:
+    """`tcp:80` of `tcp 0.0.0.0:80`; ports given out by the kernel are no ports of the service."""
+    found = set()
+    for socket in sockets:
+        kind, _, address = socket.partition(" ")
+        port = int(address.rpartition(":")[2] or 0) if kind in ("tcp", "udp") else 0
+        if 0 < port < FIRST_EPHEMERAL_PORT:
+            found.add(f"{kind}:{port}")
+    return sorted(found)
+
+
+def _peers(seen: Seen) -> list[str]:
+    """Addresses talked to that are not the machine's own loopback."""
+    found = set()
+    for text in seen.peers:
+        address = ipaddress.ip_address(text)
+        address = getattr(address, "ipv4_mapped", None) or address
+        if not address.is_loopback and not address.is_unspecified:
+            found.add(str(address))
+    return sorted(found)
+
+
+def _absolute(paths: Iterable[str]) -> frozenset[str]:
+    return frozenset(path for path in paths if path.startswith("/") and len(path.splitlines()) == 1)
+
+
+def _with_parents(path: str) -> list[PurePosixPath]:
+    return [PurePosixPath(path), *PurePosixPath(path).parents]
+
+
+def _entry(path: str, place: str) -> str:
+    """The entry of `place` that `path` is or lies in, "" when it is not below."""
+    if not path.startswith(place + "/"):
+        return ""
+    return f"{place}/{path.removeprefix(place + '/').split('/')[0]}"
+
+
+def _any_below(paths: Iterable[str], place: str, own: Iterable[str]) -> bool:
+    return any(below(path, place) and not below(path, *own, *NEVER[3:]) for path in paths)
+
+
+def _universe(name: str) -> tuple[str, ...]:
+    return catalogue.load()[name].universe

@@ -1,0 +1,151 @@
+"""Directives whose members are found at the service and not in the catalogue: paths, programs, devices, ports, groups.
+
+Each member is left open at first. Denying it is a tightening with a proof of its own, in either direction; the lines
+say what is left.
+"""
+
+from collections.abc import Callable, Collection, Iterable
+
+from harness.errors import UnitError
+from harness.unit.catalogue import Directive
+from harness.unit.needs import Needs, below
+from harness.unit.start import Start
+
+Lines = list[tuple[str, str]]
+PRIVATE_TMP = ("/tmp", "/var/tmp")
+# systemd 252 leaves /run writable under ProtectSystem=strict beside some other directives, later ones do not: an
+# exception that is not missed here would be after an upgrade.
+NOT_PROVEN = ("/run",)
+# The loader and what it maps are here: no program starts without them.
+LIBRARIES = ("/usr/lib", "/usr/lib32", "/usr/lib64", "/usr/libx32")
+
+
+def members(directive: Directive, start: Start, needs: Needs) -> tuple[str, ...]:
+    r"""What may be denied, in order. Names are one word each: blanks in them are written as `\\x20`."""
+    found = _MEMBERS[directive.name](start, needs) if directive.name in _MEMBERS else ()
+    return tuple(dict.fromkeys(_word(item) for item in found))
+
+
+def rests_on(directive: Directive, item: str, needs: Needs) -> tuple[tuple[str, str], ...]:
+    """(directive, rung or item) of the tightenings without which denying `item` would mean nothing."""
+    path = plain(item)
+    if directive.name == "ReadWritePaths":
+        if below(path, "/usr", "/boot", "/efi"):
+            return (("ProtectSystem", "yes"),)
+        return (("ProtectSystem", "full" if below(path, "/etc") else "strict"),)
+    if directive.name == "ReadOnlyPaths" and path == "/run":
+        return (("ProtectSystem", "strict"),)
+    if directive.name == "ExecPaths":
+        home = next((place for place in needs.executable if path != place and below(path, place)), "")
+        return (("NoExecPaths", "/"), *((("ExecPaths", home),) if home else ()))
+    if directive.name == "DeviceAllow":
+        return (("DevicePolicy", "closed" if not _standard(path) else "strict"),)
+    return (("SocketBindDeny", "any"),) if directive.name == "SocketBindAllow" else ()
+
+
+def lines(directive: Directive, denied: Collection[str], start: Start, needs: Needs) -> Lines:
+    """The lines of a directive some of whose members are denied."""
+    known = members(directive, start, needs)
+    if unknown := sorted(set(denied).difference(known)):
+        raise UnitError(f"{directive.name}: no item {' '.join(unknown)}")
+    if directive.name in ("SupplementaryGroups", "AmbientCapabilities"):
+        kept = [item for item in _own_words(start, directive.name) if item not in denied]
+        return [(directive.name, ""), *([(directive.name, " ".join(kept))] if kept else [])]
+    if directive.name == "TemporaryFileSystem":
+        return [(directive.name, f"{_escaped(plain(item))}:ro") for item in known if item in denied]
+    if directive.name in ("InaccessiblePaths", "ReadOnlyPaths", "NoExecPaths"):
+        return [(directive.name, literal_path(plain(item))) for item in known if item in denied]
+    return []  # the exceptions that are left stand with what they are exceptions to
+
+
+def exceptions(
+    name: str, denied: Collection[str], start: Start, needs: Needs, *, keep: Callable[[str], bool]
+) -> list[str]:
+    """Paths left open: what of ReadWritePaths= or ExecPaths= is not denied, and `keep` says is of use."""
+    if name == "ReadWritePaths":
+        return [path for path in needs.writable if _word(path) not in denied and keep(path)]
+    shut = [plain(item) for item in denied]
+    open_directories = [path for path in needs.executable if path not in shut]
+    beside = [path for path in (*needs.own_programs, *needs.programs) if path not in shut]
+    return [
+        path for path in [*open_directories, *beside] if path in open_directories or not below(path, *open_directories)
+    ]
+
+
+def bound(emptied: Collection[str], shut: Collection[str], needs: Needs) -> Lines:
+    """What is shown again in the directories `emptied`; written entries are, unless `shut` names their exception."""
+    found: Lines = []
+    for place in needs.emptied:
+        if _word(place.path) in emptied:
+            open_ones = [path for path in place.written if _word(path) not in shut]
+            found += [("BindPaths", _source(path)) for path in open_ones]
+            found += [
+                ("BindReadOnlyPaths", _source(path)) for path in (*place.read, *place.written) if path not in open_ones
+            ]
+    return found
+
+
+def devices(denied: Collection[str], needs: Needs, *, strict: bool) -> list[str]:
+    """Values of DeviceAllow= beside a closed or strict policy; strict needs /dev/null for systemd itself."""
+    left = [(path, access) for path, access in needs.devices if _word(path) not in denied]
+    if not strict:
+        return [f"{path} {access}" for path, access in left if not _standard(path)]
+    return ["/dev/null rw", *(f"{path} {access}" for path, access in left if path != "/dev/null")]
+
+
+def plain(item: str) -> str:
+    """The path that an item stands for."""
+    return item.replace("\\x20", " ").replace("\\x5c", "\\")
+
+
+def literal_path(path: str) -> str:
+    """A path for a list of paths: `-` because it may not be there (226 otherwise), no specifier, one word."""
+    return _quoted(path, f"-{_escaped(path)}")
+
+
+def _source(path: str) -> str:
+    """A path to bind: a colon would part it from where it is shown."""
+    return _quoted(path, f"-{_escaped(path)}".replace(":", "\\:"))
+
+
+def _escaped(path: str) -> str:
+    if not path.startswith("/") or len(path.splitlines()) > 1:
+        raise UnitError(f"{path!r} is not an absolute path on one line", hint="lists of paths take no other")
+    return path.replace("%", "%%").replace("\\", "\\\\").replace('"', '\\"')
+
+
+def _quoted(path: str, text: str) -> str:
+    return f'"{text}"' if any(char in path for char in " \t\"'\\") else text
+
+
+def _word(path: str) -> str:
+    return path.replace("\\", "\\x5c").replace(" ", "\\x20")
+
+
+def _own_words(start: Start, name: str) -> list[str]:
+    kept: list[str] = []
+    for line in start.lines(name):
+        kept = [*kept, *line.split()] if line else []
+    return [] if any(word.startswith("~") for word in kept) else kept
+
+
+def _standard(path: str) -> bool:
+    """Whether DevicePolicy=closed lets it through by itself: systemd.resource-control(5)."""
+    return path in {f"/dev/{name}" for name in ("null", "zero", "full", "random", "urandom")}
+
+
+_Found = Callable[[Start, Needs], Iterable[str]]
+_MEMBERS: dict[str, _Found] = {
+    "ReadWritePaths": lambda start, needs: [path for path in needs.writable if not below(path, *NOT_PROVEN)],
+    "ReadOnlyPaths": lambda start, needs: needs.read_only,
+    "InaccessiblePaths": lambda start, needs: needs.hidden,
+    "TemporaryFileSystem": lambda start, needs: [place.path for place in needs.emptied],
+    "NoExecPaths": lambda start, needs: ["/"] if needs.executable else [],
+    "ExecPaths": lambda start, needs: [
+        path for path in [*needs.executable, *needs.programs] if not below(path, *LIBRARIES)
+    ],
+    "DeviceAllow": lambda start, needs: [path for path, _ in needs.devices if path != "/dev/null"],
+    "SocketBindAllow": lambda start, needs: needs.ports,
+    "SupplementaryGroups": lambda start, needs: _own_words(start, "SupplementaryGroups"),
+    "AmbientCapabilities": lambda start, needs: _own_words(start, "AmbientCapabilities"),
+}

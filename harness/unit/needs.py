@@ -1,0 +1,47 @@
+"""What the baseline showed that a candidate's lines must spare: paths, programs, devices, ports and peers by name.
+
+The catalogue cannot name these, as they are another for every service. Each is left open at first, and closing it is a
+tightening like any other: what a tracer saw is where the search starts, not what it ends with.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Emptied:
+    """A shared directory that an empty one can be put over, and the entries needed in it: read, or written too."""
+
+    path: str
+    read: tuple[str, ...] = ()
+    written: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Needs:
+    """All empty where nothing is known of the service.
+
+    `networks` are ADDRESS/PREFIX that the scenario names, `peers` single addresses that were talked to, None when no
+    tracer looked. `writable` are excepted from a read-only file system, `directories` (directive, name) for systemd to
+    make. `hidden` are directories nothing was used in, `emptied` those of which little was, `read_only` writable file
+    systems nothing was written to. `executable` are directories with programs and libraries, `own_programs` those of
+    the unit's command lines, `programs` what was executed beside them. `devices` are (path, access) as DeviceAllow= has
+    them, `ports` like `tcp:80`.
+    """
+
+    networks: tuple[str, ...] = ()
+    peers: tuple[str, ...] | None = None
+    writable: tuple[str, ...] = ()
+    directories: tuple[tuple[str, str], ...] = ()
+    hidden: tuple[str, ...] = ()
+    emptied: tuple[Emptied, ...] = ()
+    read_only: tuple[str, ...] = ()
+    executable: tuple[str, ...] = ()
+    own_programs: tuple[str, ...] = ()
+    programs: tuple[str, ...] = ()
+    devices: tuple[tuple[str, str], ...] = ()
+    ports: tuple[str, ...] = ()
+
+
+def below(path: str, *directories: str) -> bool:
+    """Whether `path` is one of `directories` or lies in one."""
+    return any(path == directory or path.startswith(directory.rstrip("/") + "/") for directory in directories)
