@@ -18,6 +18,7 @@ from harness.report.progress import Reporter
 from harness.report.summary import console, show
 from harness.report.why import explain
 from harness.scenario import load
+from harness.tune import Only
 
 app = typer.Typer(
     help="Finds the tightest systemd confinement under which a service still works, by trying it.",
@@ -97,12 +98,15 @@ def tune(
     max_trials: Annotated[int | None, typer.Option(min=1, help="Stop after this many trials")] = None,
     max_minutes: Annotated[float | None, typer.Option(min=0, help="Stop after this many minutes")] = None,
     fresh: Annotated[bool, typer.Option(help="Start anew even if a run of it was cut off")] = False,
+    only: Annotated[Only, typer.Option(help="Search directives, or fit limits on top of the last run, or both")] = (
+        Only.BOTH
+    ),
 ) -> None:
-    """Find the tightest configuration that works; goes on with a run that was cut off.
+    """Find the tightest configuration that works, with limits; goes on with a run that was cut off.
 
     Example: harness tune scenarios/redis.toml
     """
-    options = session.Options(results, workers, max_trials, max_minutes, fresh)
+    options = session.Options(results, workers, max_trials, max_minutes, fresh, only)
     with Reporter() as reporter:
         listener = session.Listener(reporter.phase, reporter.observation, reporter.note)
         answer, store = session.tune(load(scenario), options, listener)

@@ -15,17 +15,21 @@ RANKS = {
     "scenario": 1,
     "judge": 2,
     "machine": 2,
+    "steps": 0,
+    "samples": 1,
     "search": 3,
+    "limits": 3,
+    "fitting": 6,
     "results": 4,
     "report": 5,
     "trial": 3,
     "attempts": 5,
-    "tune": 6,
+    "tune": 7,
     "init": 5,
-    "session": 7,
-    "cli": 8,
+    "session": 8,
+    "cli": 9,
 }
-TOUCHING = {"machine", "trial", "attempts", "tune", "init", "session", "cli"}
+TOUCHING = {"machine", "trial", "attempts", "fitting", "tune", "init", "session", "cli"}
 THINKING = set(RANKS) - TOUCHING
 ONLY_IMPORTERS = {"sh": {"machine/shell.py"}}
 
