@@ -34,6 +34,8 @@ def find(trials: Trials) -> None:
     bracket = Bracket(ratio=RATIO, apart=APART)
     value = fit.quota_bound(found.window)
     for _ in range(MOST_TRIALS):
+        if not trials.may_search():
+            break
         works = _holds(trials, trials.changed(quota_percent=value, period_s=period_s))
         bracket = bracket.heard(value, works=works)
         if bracket.failed is None and BELOW_MEAN * mean < value:

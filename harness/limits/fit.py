@@ -19,6 +19,7 @@ LEAK_SHARE = 0.5
 # Quotas are whole percent; a little room for how the kernel hands out slices of a quota to processors (5 ms each).
 QUOTA_FACTOR = 1.05
 DESCRIPTORS_LEAST = 16
+MANY_RUNS = 5
 DESCRIPTORS_SHARE = 0.25
 
 
@@ -116,7 +117,8 @@ def descriptors(highest: Sample) -> int:
 def slowdown(runs: Sequence[Run], beside: Sequence[Run]) -> tuple[float, str]:
     """How many times dearer the load steps are than in the runs `beside`, by medians, and which figure says so.
 
-    1 and "" where nothing can be compared. A figure that scatters more by itself than by the difference says nothing.
+    1 and "" where nothing can be compared. A difference counts only when it is no chance: of a few runs every one must
+    be dearer than all beside (with 2 against 5, chance does that once in 21), of many the median.
     """
     worst, which = 1.0, ""
     for name in sorted({name for run in beside for name in run.costs_s}):
@@ -125,7 +127,8 @@ def slowdown(runs: Sequence[Run], beside: Sequence[Run]) -> tuple[float, str]:
         if before and now:
             middle = statistics.median(now)
             times = middle / statistics.median(before)
-            if times > worst and middle > max(before):
+            telling = middle if len(now) >= MANY_RUNS else min(now)
+            if times > worst and telling > max(before):
                 worst, which = times, name
     return worst, which
 

@@ -12,7 +12,11 @@ from harness.limits.run import Run
 
 
 class Stopped(HarnessError):
-    """The budget is spent, the user stopped, or a stored run holds no more."""
+    """The walk ends here: its budget is spent, or there is nothing to go on with."""
+
+
+class CutOff(Stopped):
+    """The user or the machine ended it, or a stored run holds no more: it can be gone on with."""
 
 
 class State(Enum):

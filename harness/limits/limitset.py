@@ -39,7 +39,13 @@ class LimitSet:
         return replace(self, **values)
 
     def no_looser_than(self, other: Self) -> Self:
-        """The tighter of both, limit by limit."""
+        """What is set here, limit by limit at most as loose as in `other`; what is not set stays so."""
+        both = self.together_with(other)
+        unset = {item.name: None for item in fields(self) if getattr(self, item.name) is None}
+        return replace(both, **unset)
+
+    def together_with(self, other: Self) -> Self:
+        """All limits of both, the tighter one where both have it."""
         tighter: dict[str, Any] = {}
         for item in fields(self):
             pair = [v for v in (getattr(self, item.name), getattr(other, item.name)) if v is not None]

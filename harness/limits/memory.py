@@ -56,7 +56,8 @@ def _cliff(trials: Trials) -> Bracket:
         if trials.lighten(run):
             run = trials.try_(found.limits.with_(memory_bytes=value), "cliff")
         bracket = bracket.heard(value, works=run.passed)
-        if bracket.found or (not run.passed and value >= _pages(most)):
+        hopeless = not run.passed and value >= _pages(most)
+        if bracket.found or hopeless or not trials.may_search(2):
             break
     return bracket
 
@@ -69,6 +70,8 @@ def _knee(trials: Trials) -> None:
     ceiling = max(trials.ceiling_bytes(), value)
     bracket = Bracket(ratio=KNEE_RATIO, apart=4 * CLIFF_APART_BYTES)
     for _ in range(MOST_KNEE_TRIALS):
+        if not trials.may_search():
+            break
         works = trials.is_fast(found.limits.with_(memory_bytes=value), "knee")
         bracket = bracket.heard(value, works=works)
         if bracket.failed is None or bracket.found or value >= ceiling:

@@ -2,11 +2,12 @@
 
 import statistics
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from harness.judge.verdict import Outcome
 from harness.limits import fit
-from harness.limits.found import Found, Settings, Stopped
+from harness.limits.found import CutOff, Found, Settings, Stopped
 from harness.limits.limitset import NO_LIMITS, LimitSet
 from harness.limits.run import Cause, Run
 
@@ -14,6 +15,8 @@ from harness.limits.run import Cause, Run
 BESIDE = 5
 # A start that is slower by less than this is nobody's concern, whatever the factor.
 START_NOISE_S = 0.25
+# Runs without limits in between the confirming ones.
+CONFIRM_BESIDE = 2
 Attempt = Callable[[LimitSet, str], Run]
 
 
@@ -33,14 +36,19 @@ class Trials:
         """Trials that the budget still allows."""
         return self.settings.max_trials - self.found.trials
 
+    def may_search(self, trials: int = 1) -> bool:
+        """Whether so many trials may still go into a search: those for confirming are kept back."""
+        return self.left() - trials >= self.settings.confirm_runs + CONFIRM_BESIDE
+
     def try_(self, limits: LimitSet, purpose: str) -> Run:
         """One trial, at limits no looser than the unit's own. Raises Stopped when no more can be had."""
         found = self.found
         if self.left() <= 0:
             raise Stopped(f"the budget of {self.settings.max_trials} trials is spent")
-        run = self._attempt(limits.no_looser_than(self.settings.own), purpose)
+        run = self._attempt(limits.together_with(self.settings.own), purpose)
         if run.outcome is Outcome.UNRESOLVED:
-            raise Stopped(run.reason)
+            raise CutOff(run.reason)
+        run = replace(run, limits=limits)
         {"measure": found.measured, "confirm-limits": found.confirming}.get(purpose, found.tried).append(run)
         return run
 
@@ -68,7 +76,7 @@ class Trials:
     def is_fast(self, limits: LimitSet, purpose: str) -> bool:
         """Whether a candidate works within the allowed slowdown; a slow run is repeated with one beside it."""
         runs = [self.try_(limits, purpose)]
-        if not runs[0].passed or self.keeps_pace(runs):
+        if not runs[0].passed or self.keeps_pace(runs) or not self.may_search(2):
             return runs[0].passed
         self.measure()
         runs.append(self.try_(limits, purpose))

@@ -6,7 +6,7 @@ What it asks next follows from what it heard, so that walking over a stored run 
 from harness.limits import confirm, cpu, fit, memory, tasks
 from harness.limits.bound import LEAST_RUNS
 from harness.limits.fit import sample_of
-from harness.limits.found import Found, Settings, State, Stopped
+from harness.limits.found import CutOff, Found, Settings, State, Stopped
 from harness.limits.trials import Attempt, Trials
 
 # Runs that are measured further at most: while the bound still moves, and to make up for censored ones.
@@ -27,6 +27,8 @@ def walk(settings: Settings, attempt: Attempt) -> Found:
         confirm.confirm(trials)
     except Stopped as stopped:
         trials.found.stop = stopped.message
+        if isinstance(stopped, CutOff):
+            trials.found.state = State.PARTIAL
     return trials.found
 
 
