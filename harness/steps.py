@@ -57,7 +57,16 @@ class Step(Check):
 
     name: str = Field(min_length=1, max_length=60, description="Short name, unique in the scenario")
     kind: StepKind = Field(StepKind.FUNCTIONAL, description="functional, or load (its speed is judged too)")
+    parser: Literal["wrk", "ab", "redis-benchmark", "pgbench", "hey", "dnsperf", "json"] | None = Field(
+        None, description="For a load step: whose output says its throughput and latencies"
+    )
     repeat: int = Field(1, ge=1, le=1000, description="How often it runs, one after the other")
+
+    @model_validator(mode="after")
+    def _measured(self) -> Self:
+        if self.parser is not None and self.kind is not StepKind.LOAD:
+            raise ValueError("`parser` goes with kind = 'load', and only with it")
+        return self
 
 
 class LifeCycle(Check):

@@ -41,7 +41,7 @@ class LimitSet:
     def no_looser_than(self, other: Self) -> Self:
         """What is set here, limit by limit at most as loose as in `other`; what is not set stays so."""
         both = self.together_with(other)
-        unset = {item.name: None for item in fields(self) if getattr(self, item.name) is None}
+        unset: dict[str, Any] = {item.name: None for item in fields(self) if getattr(self, item.name) is None}
         return replace(both, **unset)
 
     def together_with(self, other: Self) -> Self:
