@@ -34,8 +34,6 @@ REDIS_CSV = """\
 """
 REDIS_QUIET = "SET: rps=0.0\rSET: 100000.00 requests per second, p50=0.391 msec\n"
 PGBENCH = "latency average = 1.912 ms\ntps = 2091.7 (without initial connection time)\n"
-    "latency average = 1.912 ms\ninitial connection time = 9.3 ms\ntps = 2091.7 (without initial connection time)\n"
-)
 HEY = """\
   Requests/sec:	12345.6
 Latency distribution:
