@@ -13,6 +13,8 @@ from harness.errors import ExitStatus, HarnessError, UsageError
 from harness.machine import doctor as doctor_module
 from harness.report import trial as trial_report
 from harness.report.canaries import show as show_canaries
+from harness.report.limits import show as show_limits
+from harness.report.limits import show_data
 from harness.report.plain import plain
 from harness.report.progress import Reporter
 from harness.report.summary import console, show
@@ -121,6 +123,24 @@ def report(run: Annotated[Path, typer.Argument(help="A run folder below results/
     """
     answer, store = session.think_again(run)
     show(answer, store.folder, console())
+
+
+@app.command()
+def fit(run: Annotated[Path, typer.Argument(help="A run folder below results/", show_default=False)]) -> None:
+    """Fit the limits again from the stored samples of a run, without a machine, and show what they rest on.
+
+    Example: harness fit results/redis-20260102-030405
+    """
+    answer, store = session.think_again(run)
+    if answer.limits is None or not answer.limits.trials:
+        raise UsageError(
+            f"{run} holds no trials for limits",
+            hint="run `harness tune --only limits` with its scenario: without a load step tune fits none by itself",
+        )
+    out = console()
+    show_data(answer.limits, out)
+    show_limits(answer.limits, out)
+    out.print(f"written anew: {plain(str(store.derived))}", soft_wrap=True)
 
 
 @app.command()
