@@ -13,7 +13,11 @@ from harness.limits.trials import Trials
 RATIO = 1.08
 APART = 2.0
 THROTTLED_SHARE = 0.01
-MOST_TRIALS = 5
+MOST_TRIALS = 6
+# A service that idles under load is not worth a smaller quota, which would make its every start slow.
+LEAST_PERCENT = 10
+# From a quota that is too small on to the next: the start takes more than the load does.
+FURTHER = 1.5
 # A quota below the mean use must fail: the load would never be done.
 BELOW_MEAN = 0.95
 
@@ -32,7 +36,7 @@ def find(trials: Trials) -> None:
     means = [run.cpu_percent for run in found.measured if run.cpu_percent is not None]
     mean = max(1.0, statistics.median(means)) if means else 1.0
     bracket = Bracket(ratio=RATIO, apart=APART)
-    value = fit.quota_bound(found.window)
+    value = max(LEAST_PERCENT, fit.quota_bound(found.window))
     for _ in range(MOST_TRIALS):
         if not trials.may_search():
             break
@@ -42,7 +46,7 @@ def find(trials: Trials) -> None:
             bracket = bracket.heard(BELOW_MEAN * mean, works=False)
         if bracket.found:
             break
-        value = math.ceil(bracket.next(value))
+        value = math.ceil(bracket.next(value) if bracket.worked is not None else FURTHER * value)
         if value in (bracket.worked, bracket.failed):
             break
     found.quota = bracket

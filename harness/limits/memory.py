@@ -52,9 +52,12 @@ def _cliff(trials: Trials) -> Bracket:
     most = max(ABOVE_PEAK * trials.ceiling_bytes(), guess)
     for _ in range(MOST_CLIFF_TRIALS):
         value = _pages(min(most, bracket.next(guess)))
-        run = trials.try_(found.limits.with_(memory_bytes=value), "cliff")
+        before = found.limits
+        run = trials.try_(before.with_(memory_bytes=value), "cliff")
         if trials.lighten(run):
             run = trials.try_(found.limits.with_(memory_bytes=value), "cliff")
+            if not run.passed:
+                trials.restore_descriptors(before)
         bracket = bracket.heard(value, works=run.passed)
         hopeless = not run.passed and value >= _pages(most)
         if bracket.found or hopeless or not trials.may_search(2):

@@ -27,6 +27,9 @@ STALLED_SHARE = 0.2
 # Memory this near to its limit has been kept there by reclaim.
 CAPPED_SHARE = 0.98
 OTHER_WORK = "other work"
+# Lines of the kernel that name the cgroup, of mm/oom_kill.c and kernel/cgroup/pids.c.
+OUT_OF_MEMORY = "oom-kill:constraint=CONSTRAINT_MEMCG"
+FORK_REJECTED = "fork rejected by pids controller"
 
 
 class Cause(Enum):
@@ -211,9 +214,9 @@ def _cause(observation: Observation, frame: pandas.DataFrame | None) -> Cause:
     """Which limit a failure is due to, from counters and kernel lines, which on cgroup v1 outlive the unit's cgroup."""
     kernel = " ".join(observation.kernel)
     results = {observation.at_work.result, observation.after_stop.result}
-    if observation.counters.oom_kills or "Memory cgroup out of memory" in kernel or "oom-kill" in results:
+    if observation.counters.oom_kills or OUT_OF_MEMORY in kernel or "oom-kill" in results:
         return Cause.MEMORY
-    if observation.counters.forks_rejected or "fork rejected by pids controller" in kernel:
+    if observation.counters.forks_rejected or FORK_REJECTED in kernel:
         return Cause.TASKS
     if frame is not None:
         if _stalled_share(frame, "memory_pressure_usec") > STALLED_SHARE:

@@ -73,6 +73,11 @@ class Trials:
         found.limits = found.limits.with_(files=None)
         return True
 
+    def restore_descriptors(self, limits: LimitSet) -> None:
+        """Take LimitNOFILE= back in after all: the failure came without it too."""
+        self.found.refused.pop("LimitNOFILE", None)
+        self.found.limits = self.found.limits.with_(files=limits.files)
+
     def is_fast(self, limits: LimitSet, purpose: str) -> bool:
         """Whether a candidate works within the allowed slowdown; a slow run is repeated with one beside it."""
         runs = [self.try_(limits, purpose)]
