@@ -57,7 +57,7 @@ def _cliff(trials: Trials) -> Bracket:
         if trials.lighten(run):
             run = trials.try_(found.limits.with_(memory_bytes=value), "cliff")
             if not run.passed:
-                trials.restore_descriptors(before)
+                trials.restore(before)
         bracket = bracket.heard(value, works=run.passed)
         hopeless = not run.passed and value >= _pages(most)
         if bracket.found or hopeless or not trials.may_search(2):

@@ -1,4 +1,4 @@
-"""TasksMax= and LimitNOFILE=: counts that the kernel keeps exactly, and the cliff of the first found by trial."""
+"""TasksMax=, LimitNOFILE=, LimitNPROC=: counts, of which the cliff of the first is found exactly by trial."""
 
 from harness.limits import fit
 from harness.limits.cliff import Bracket
@@ -16,6 +16,8 @@ def set_counts(trials: Trials) -> None:
         values["tasks"] = found.tasks.count_bound
     if trials.wants("LimitNOFILE") and found.files is not None and found.files.seen:
         values["files"] = fit.descriptors(found.files)
+    if trials.settings.dedicated_user and trials.wants("LimitNPROC") and "tasks" in values:
+        values["processes"] = values["tasks"]
     found.limits = trials.changed(**values) if values else found.limits
 
 

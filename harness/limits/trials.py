@@ -65,18 +65,20 @@ class Trials:
         return max((run.peak_bytes or 0 for run in self.found.measured), default=0)
 
     def lighten(self, run: Run) -> bool:
-        """Leave out LimitNOFILE=, which no counter speaks for, when a run failed and no counter says why."""
+        """Leave out LimitNOFILE= and LimitNPROC=, which no counter speaks for, when a run failed and none says why."""
         found = self.found
-        if run.cause is not Cause.OTHER or found.limits.files is None or "LimitNOFILE" in found.refused:
+        silent = {"LimitNOFILE": found.limits.files, "LimitNPROC": found.limits.processes}
+        blamed = [name for name, value in silent.items() if value is not None and name not in found.refused]
+        if run.cause is not Cause.OTHER or not blamed:
             return False
-        found.refused["LimitNOFILE"] = run
-        found.limits = found.limits.with_(files=None)
+        found.refused |= dict.fromkeys(blamed, run)
+        found.limits = found.limits.with_(files=None, processes=None)
         return True
 
-    def restore_descriptors(self, limits: LimitSet) -> None:
-        """Take LimitNOFILE= back in after all: the failure came without it too."""
-        self.found.refused.pop("LimitNOFILE", None)
-        self.found.limits = self.found.limits.with_(files=limits.files)
+    def restore(self, limits: LimitSet) -> None:
+        """Take them back in after all: the failure came without them too."""
+        self.found.refused.clear()
+        self.found.limits = self.found.limits.with_(files=limits.files, processes=limits.processes)
 
     def is_fast(self, limits: LimitSet, purpose: str) -> bool:
         """Whether a candidate works within the allowed slowdown; a slow run is repeated with one beside it."""
