@@ -44,9 +44,10 @@ def find(trials: Trials) -> None:
         bracket = bracket.heard(value, works=works)
         if bracket.failed is None and BELOW_MEAN * mean < value:
             bracket = bracket.heard(BELOW_MEAN * mean, works=False)
-        if bracket.found:
+        if bracket.found or (bracket.worked is not None and bracket.worked <= LEAST_PERCENT):
             break
         value = math.ceil(bracket.next(value) if bracket.worked is not None else FURTHER * value)
+        value = max(LEAST_PERCENT, value)
         if value in (bracket.worked, bracket.failed):
             break
     found.quota = bracket
