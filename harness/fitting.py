@@ -1,7 +1,10 @@
 """Where the walk of the limits meets trials: one sampled trial at a time, judged like every other."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from harness import samples
 from harness.attempts import Attempts, Request
@@ -13,6 +16,9 @@ from harness.limits.walk import walk
 from harness.observation import Observation
 from harness.scenario import Scenario
 from harness.unit.unitfile import UnitFile
+
+if TYPE_CHECKING:
+    import pandas
 
 # A lost machine says nothing; lost as often as this in a row, there is something wrong with the host.
 MOST_LOST = 3
@@ -63,5 +69,12 @@ class Fitting:
             (observation,) = self.attempts.run([request])
             verdict = self.judge(observation)
             if verdict.outcome is not Outcome.UNRESOLVED:
-                return read(observation, verdict, samples.read(self.attempts.folder(observation)), limits)
+                return read(observation, verdict, self._samples(observation), limits)
         return Run(observation.trial_id, limits, Outcome.UNRESOLVED, verdict.reason)
+
+    def _samples(self, observation: Observation) -> pandas.DataFrame | None:
+        """Its samples; None when a crash tore the file, which censors the run and stops nothing."""
+        try:
+            return samples.read(self.attempts.folder(observation))
+        except ValueError:
+            return None

@@ -15,6 +15,8 @@ _Lines = list[tuple[str, str]]
 FILE_NAME = "50-harness.conf"
 # The rungs of ProtectSystem= under which /var or /etc is read-only and a service may need exceptions.
 _READ_ONLY_RUNGS = {"full", "strict"}
+# Not in the catalogue: they are fitted and not searched.
+_LIMITS = ("MemoryMax", "MemorySwapMax", "CPUQuota", "CPUQuotaPeriodSec", "TasksMax", "LimitNOFILE", "LimitNPROC")
 
 
 def render(
@@ -144,4 +146,4 @@ def _overridden(drop_in: UnitFile) -> set[str]:
         adds = directive.kind in {Kind.PATHS, Kind.LIST} and values and values[0] != ""
         if values and not adds:
             found.update(directive.keys)
-    return found
+    return found | {key for key in _LIMITS if drop_in.lines("Service", key)}

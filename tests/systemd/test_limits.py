@@ -1,11 +1,13 @@
 """Limits of services that take a known amount of one thing, and what systemd makes of the limits that are written."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from harness import samples
+from harness.errors import BudgetError
 from harness.limits.advice import advice
 from harness.limits.found import Found, State
 from harness.limits.limitset import LimitSet
@@ -67,7 +69,16 @@ def test_memory_that_is_held(tmp_path):
 
 
 def test_tasks_that_are_forked(tmp_path):
-    found, _ = fitted(tmp_path, "forks")
+    """Cut off in the middle of the limits, it goes on where it was and repeats no trial."""
+    made = scenario(tmp_path / "scenario", "forks")
+    options = Options(results=tmp_path / "results", workers=2, only=Only.LIMITS)
+    with pytest.raises(BudgetError):
+        tune(made, replace(options, max_trials=8))
+    answer, store = tune(made, options)
+    ids = [observation.trial_id for observation in store.observations()]
+    assert ids == sorted(set(ids))
+    assert len(ids) == answer.trials
+    found = answer.limits
     assert found.state is State.CONFIRMED, found.stop
     assert found.tasks_cliff.worked == appetite.CHILDREN + 1
     assert found.limits.tasks <= appetite.CHILDREN + 1 + 2
