@@ -1,6 +1,8 @@
 """Imports go one way, and what thinks imports nothing that touches a machine (docs/design.md, section 2)."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -87,3 +89,11 @@ def test_one_place_for_one_outside_contact(library, importers):
 def test_modules_stay_readable():
     large = [str(file) for file in PACKAGE.rglob("*.py") if len(file.read_text().splitlines()) > 350]
     assert large == []
+
+
+def test_the_command_line_starts_without_the_libraries_for_data():
+    loaded = "import sys, harness.cli, harness.trial.run; print({'pandas', 'pyarrow', 'numpy'} & set(sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", loaded], capture_output=True, text=True, check=True, cwd=PACKAGE.parent
+    )
+    assert done.stdout == "set()\n"
