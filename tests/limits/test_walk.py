@@ -33,6 +33,9 @@ class Service:
     trials: int = 0
     asked: list[tuple[LimitSet, str]] = field(default_factory=list)
 
+    def _demand(self, limits: LimitSet) -> float:
+        return self.percent if limits.period_s < 1 else self.percent / 2
+
     def __call__(self, limits: LimitSet, purpose: str) -> Run:
         self.trials += 1
         self.asked.append((limits, purpose))
@@ -61,7 +64,8 @@ class Service:
             peak_bytes=int(need + self.cache_mib * MIB),
             cpu_percent=self.percent * 0.8,
             window_percent=self.percent * (1 + rng.uniform(-0.02, 0.02)),
-            throttled_share=0.3 if quota is not None and quota < self.percent else 0.0,
+            long_window_percent=self.percent / 2,
+            throttled_share=0.3 if quota is not None and quota < self._demand(limits) else 0.0,
             tasks=self.tasks,
             fd_highest=self.needs_descriptors - 1,
             start_s=0.1,
@@ -69,6 +73,18 @@ class Service:
             growth=Growth(MIB, 4.0, True) if self.leaks else Growth(0.0, 4.0, False),
             processors=2,
         )
+
+
+def test_where_stalls_are_allowed_the_period_is_a_second_and_the_quota_half():
+    found = walk(Settings(stalls=True), Service())
+    assert found.limits.period_s == 1.0
+    assert 20 <= found.limits.quota_percent <= 24
+    assert "CPUQuotaPeriodSec=1s" in drop_in_lines(found)
+
+
+def test_a_user_of_its_own_gets_a_limit_of_its_processes():
+    found = walk(Settings(dedicated_user=True), Service())
+    assert found.limits.processes == found.limits.tasks == 13
 
 
 def test_everything_known_is_found():
