@@ -40,9 +40,10 @@ def advice(found: Found) -> list[Advice]:
 def proof(found: Found) -> str:
     """What the clean runs at the limits prove, in one sentence."""
     clean = found.clean
-    failing = bound.failure_at_most(clean)
+    failing = bound.failure_at_most(clean, found.failed)
     if found.state is State.CONFIRMED:
-        return f"{clean} clean runs at these limits: with 95 % confidence fewer than {failing:.0%} of runs fail"
+        others = f" and {found.failed} failure of another kind" if found.failed else ""
+        return f"{clean} clean runs{others} at these limits: with 95 % confidence fewer than {failing:.0%} of runs fail"
     return f"not confirmed, {clean} clean runs at these limits: {found.stop or 'the load is slower at them'}"
 
 
@@ -54,7 +55,8 @@ def to_json(found: Found) -> dict[str, Any]:
         "stop": found.stop,
         "trials": found.trials,
         "clean_runs": found.clean,
-        "failure_at_most": round(bound.failure_at_most(found.clean), 3),
+        "failed_runs": found.failed,
+        "failure_at_most": round(bound.failure_at_most(found.clean, found.failed), 3),
         "proof": proof(found),
         "slowdown": {"times": round(found.slowdown[0], 3), "figure": found.slowdown[1]},
         "limits": [

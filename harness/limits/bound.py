@@ -14,6 +14,7 @@ CONFIDENCE = 0.95
 LEAST_FACTOR = 1.05
 # Fewer runs than this say too little of how they scatter.
 LEAST_RUNS = 5
+PRECISION = 1e-6
 
 
 def spread_factor(runs: int) -> float:
@@ -49,6 +50,14 @@ def next_stays_below(runs: int) -> float:
     return runs / (runs + 1)
 
 
-def failure_at_most(clean_runs: int) -> float:
-    """The chance of failure that `clean_runs` runs without one exclude from above, with 95 % confidence."""
-    return 1.0 if clean_runs == 0 else 1 - covered_quantile(clean_runs)
+def failure_at_most(clean_runs: int, failed_runs: int = 0) -> float:
+    """The chance of failure that so many runs exclude from above, with 95 % confidence (Clopper and Pearson, 1934)."""
+    if clean_runs == 0:
+        return 1.0
+    runs = clean_runs + failed_runs
+    low, high = 0.0, 1.0
+    while high - low > PRECISION:
+        chance = (low + high) / 2
+        seen = sum(math.comb(runs, k) * chance**k * (1 - chance) ** (runs - k) for k in range(failed_runs + 1))
+        low, high = (chance, high) if seen > 1 - CONFIDENCE else (low, chance)
+    return high

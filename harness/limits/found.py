@@ -88,6 +88,11 @@ class Found:
         """How many of those were without failure."""
         return sum(run.passed for run in self.at_limits)
 
+    @property
+    def failed(self) -> int:
+        """How many of those failed in a way that no counter connects with a limit."""
+        return len(self.at_limits) - self.clean
+
     def note(self, text: str) -> None:
         """Say something about the limits once."""
         if text not in self.notes:

@@ -91,6 +91,10 @@ def test_what_the_largest_of_some_runs_covers(runs, quantile):
     assert bound.covered_quantile(runs) == pytest.approx(quantile, abs=0.01)
 
 
+def test_a_failure_among_them_proves_less():
+    assert bound.failure_at_most(14, 1) == pytest.approx(0.279, abs=0.002)  # 95 % upper limit of 1 in 15
+
+
 @pytest.mark.parametrize(("clean", "most"), [(0, 1.0), (5, 0.45), (14, 0.19), (29, 0.10), (59, 0.05)])
 def test_what_clean_runs_prove(clean, most):
     assert bound.failure_at_most(clean) == pytest.approx(most, abs=0.01)

@@ -1,7 +1,7 @@
 """The whole walk on a simulated service of which everything is known: right answers, within the budget."""
 
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
@@ -150,8 +150,6 @@ class _Misleading:
     service: Service
 
     def __call__(self, limits: LimitSet, purpose: str) -> Run:
-        from dataclasses import replace
-
         return replace(self.service(limits, purpose), fd_highest=5)
 
 
@@ -159,6 +157,23 @@ def test_a_failure_while_confirming_loosens_and_confirms_again():
     found = walk(Settings(max_trials=200), Service(noise=0.02, fails=0.04, seed=3))
     assert found.state is State.CONFIRMED
     assert found.clean == 14
+
+
+def test_one_failure_of_another_kind_is_said_and_counted():
+    service = Service()
+
+    def attempt(limits: LimitSet, purpose: str) -> Run:
+        run = service(limits, purpose)
+        confirming = sum(asked == "confirm-limits" for _, asked in service.asked)
+        if purpose == "confirm-limits" and confirming == 4:
+            return replace(run, outcome=Outcome.FAIL, cause=Cause.OTHER, reason="a flake")
+        return run
+
+    found = walk(Settings(), attempt)
+    assert found.state is State.CONFIRMED
+    assert (found.clean, found.failed) == (14, 1)
+    assert "14 clean runs and 1 failure of another kind" in drop_in_lines(found)[0]
+    assert any("a flake" in note for note in found.notes)
 
 
 def test_busy_runs_are_censored_and_said():
