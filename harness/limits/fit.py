@@ -20,6 +20,8 @@ LEAK_SHARE = 0.5
 QUOTA_FACTOR = 1.05
 DESCRIPTORS_LEAST = 16
 MANY_RUNS = 5
+# MEMCG_CHARGE_BATCH of include/linux/memcontrol.h: 64 pages.
+BATCH_BYTES = 64 * 4096
 DESCRIPTORS_SHARE = 0.25
 
 
@@ -95,12 +97,13 @@ def leak(runs: Sequence[Run]) -> Growth | None:
     return min(steady, key=lambda item: abs(item.bytes_per_s - rate))
 
 
-def memory_limit(cliff_bytes: float, needed: Sample, *, knee_bytes: float = 0.0) -> int:
-    """MemoryMax=: the cliff, raised as the bound of what cannot be reclaimed lies above its largest value; or the knee.
+def memory_limit(cliff_bytes: float, needed: Sample, *, processors: int) -> int:
+    """MemoryMax=: the cliff, raised as the bound of what cannot be reclaimed lies above its largest value.
 
-    In bytes, rounded up to a readable size.
+    Beside that one batch of charges for each processor, which may or may not lie unused when memory runs short: it is
+    chance whether the trials that found the cliff had it. In bytes, rounded up to a readable size.
     """
-    return readable_size(max(knee_bytes, cliff_bytes * needed.bound / needed.largest))
+    return readable_size(cliff_bytes * needed.bound / needed.largest + BATCH_BYTES * processors)
 
 
 def quota_bound(window: Sample) -> int:

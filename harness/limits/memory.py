@@ -33,7 +33,8 @@ def find(trials: Trials) -> None:
     if found.memory_cliff.worked is None:
         found.note("no MemoryMax= was found that the service works with")
         return
-    limit_bytes = fit.memory_limit(found.memory_cliff.worked, needed(trials))
+    processors = next((run.processors for run in found.measured if run.processors), 1)
+    limit_bytes = fit.memory_limit(found.memory_cliff.worked, needed(trials), processors=processors)
     found.limits = trials.changed(memory_bytes=limit_bytes)
     _knee(trials)
 
