@@ -76,7 +76,7 @@ def test_tasks_that_are_forked(tmp_path):
         tune(made, replace(options, max_trials=8))
     answer, store = tune(made, options)
     ids = [observation.trial_id for observation in store.observations()]
-    assert ids == sorted(set(ids))
+    assert sorted(ids) == sorted(set(ids))
     assert len(ids) == answer.trials
     found = answer.limits
     assert found.state is State.CONFIRMED, found.stop
