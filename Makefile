@@ -9,7 +9,7 @@ LARGER_PACKAGES := postgresql mosquitto mosquitto-clients unbound dns-root-data 
 TEST_PACKAGES := redis-server nginx curl openssl
 
 .DELETE_ON_ERROR:
-.PHONY: setup demo test test-larger test-quick lint bench clean help
+.PHONY: setup demo test test-larger test-quick lint bench bench-limits clean help
 
 help:
 	@echo "make setup       Debian packages and a virtual environment with the command $(BIN)/harness"
@@ -18,6 +18,7 @@ help:
 	@echo "make test-larger the scenarios of postgresql, mosquitto, unbound, sshd, asgi and node"
 	@echo "make test-quick  the tests that need no root"
 	@echo "make bench       trial overhead, search quality, 200 boots"
+	@echo "make bench-limits limits of real services beside two rules of thumb (about 15 minutes)"
 
 setup: $(BIN)/.dev
 
@@ -62,6 +63,10 @@ bench: $(BIN)/.dev
 	$(BIN)/python -m bench.search
 	$(BIN)/python -m bench.trial
 	$(BIN)/python -m bench.boots
+
+bench-limits: $(BIN)/.dev
+	$(call install,$(TEST_PACKAGES) postgresql python3-uvicorn python3-wsproto)
+	$(BIN)/python -m bench.limits
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

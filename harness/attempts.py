@@ -9,6 +9,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from harness.observation import Observation
 from harness.results.store import Store
@@ -18,6 +19,10 @@ from harness.trial.run import Trial
 
 ID_DIGITS = 12
 OBSERVE = "observe"
+# Phases whose trials are sampled. They run one at a time, on a host that other work leaves alone where it can be had.
+SAMPLED = frozenset({"measure", "cliff", "knee", "quota", "confirm-limits"})
+QUIET_WAIT_S = 10.0
+QUIET_WAIT_IN_ALL_S = 120.0
 # A candidate, traced or not.
 Key = tuple[str, bool]
 
@@ -34,6 +39,11 @@ class Request:
     def traced(self) -> bool:
         """Whether it runs under the tracer."""
         return self.purpose == OBSERVE
+
+    @property
+    def sampled(self) -> bool:
+        """Whether what the unit uses is sampled."""
+        return self.purpose in SAMPLED
 
     @property
     def candidate_id(self) -> str:
@@ -61,6 +71,7 @@ class Attempts:
             self._next_id = max(self._next_id, int(observation.trial_id) + 1)
             if not observation.lost:
                 self._stored[_key(observation), observation.repeat] = observation
+        self._waited_s = 0.0
         self.patience_s: dict[str, float] = {}
         self.heard: Callable[[Observation], None] = lambda observation: None
 
@@ -84,6 +95,10 @@ class Attempts:
         fresh = self._run_fresh(trials)
         return [result if result is not None else next(fresh) for result in results]
 
+    def folder(self, observation: Observation) -> Path:
+        """Where the raw files of its trial are."""
+        return self._store.trial_folder(observation.trial_id)
+
     def _trial(self, request: Request, repeat: int) -> Trial:
         trial_id = f"{self._next_id:04d}"
         self._next_id += 1
@@ -97,6 +112,8 @@ class Attempts:
             purpose=request.purpose,
             tightenings=request.tightenings,
             trace=request.traced,
+            sampled=request.sampled,
+            quiet_wait_s=min(QUIET_WAIT_S, max(0.0, QUIET_WAIT_IN_ALL_S - self._waited_s)),
             patience_s=self.patience_s,
             folder=self._store.trial_folder(trial_id),
         )
@@ -118,6 +135,8 @@ class Attempts:
             yield observation
 
     def _keep(self, observation: Observation) -> None:
+        if observation.sampling is not None:
+            self._waited_s += observation.sampling.waited_s
         if observation.lost != "stopped":
             self._store.append(observation)
         self.heard(observation)

@@ -13,11 +13,14 @@ from harness.errors import ExitStatus, HarnessError, UsageError
 from harness.machine import doctor as doctor_module
 from harness.report import trial as trial_report
 from harness.report.canaries import show as show_canaries
+from harness.report.limits import show as show_limits
+from harness.report.limits import show_data
 from harness.report.plain import plain
 from harness.report.progress import Reporter
 from harness.report.summary import console, show
 from harness.report.why import explain
 from harness.scenario import load
+from harness.tune import Only
 
 app = typer.Typer(
     help="Finds the tightest systemd confinement under which a service still works, by trying it.",
@@ -97,12 +100,15 @@ def tune(
     max_trials: Annotated[int | None, typer.Option(min=1, help="Stop after this many trials")] = None,
     max_minutes: Annotated[float | None, typer.Option(min=0, help="Stop after this many minutes")] = None,
     fresh: Annotated[bool, typer.Option(help="Start anew even if a run of it was cut off")] = False,
+    only: Annotated[Only, typer.Option(help="Search directives, or fit limits on top of the last run, or both")] = (
+        Only.BOTH
+    ),
 ) -> None:
-    """Find the tightest configuration that works; goes on with a run that was cut off.
+    """Find the tightest configuration that works, with limits; goes on with a run that was cut off.
 
     Example: harness tune scenarios/redis.toml
     """
-    options = session.Options(results, workers, max_trials, max_minutes, fresh)
+    options = session.Options(results, workers, max_trials, max_minutes, fresh, only)
     with Reporter() as reporter:
         listener = session.Listener(reporter.phase, reporter.observation, reporter.note)
         answer, store = session.tune(load(scenario), options, listener)
@@ -117,6 +123,24 @@ def report(run: Annotated[Path, typer.Argument(help="A run folder below results/
     """
     answer, store = session.think_again(run)
     show(answer, store.folder, console())
+
+
+@app.command()
+def fit(run: Annotated[Path, typer.Argument(help="A run folder below results/", show_default=False)]) -> None:
+    """Fit the limits again from the stored samples of a run, without a machine, and show what they rest on.
+
+    Example: harness fit results/redis-20260102-030405
+    """
+    answer, store = session.think_again(run)
+    if answer.limits is None or not answer.limits.trials:
+        raise UsageError(
+            f"{run} holds no trials for limits",
+            hint="run `harness tune --only limits` with its scenario: without a load step tune fits none by itself",
+        )
+    out = console()
+    show_data(answer.limits, out)
+    show_limits(answer.limits, out)
+    out.print(f"written anew: {plain(str(store.derived))}", soft_wrap=True)
 
 
 @app.command()

@@ -48,6 +48,36 @@ class Counters:
 
 
 @dataclass(frozen=True)
+class Sampling:
+    """How well a sampled trial could be watched, and how busy the host was meanwhile.
+
+    `samples` rows, the longest time between two of them, processor time that the sampling itself took over
+    `duration_s`. `waited_s` is how long the trial waited for the host to become quiet. `other_work_share` is the share
+    of all `processors` that work outside the trial took, `cpu_pressure_share` that of the time in which some task of
+    the host, the trial's own included, waited for a processor. `swap_bytes` is the host's swap space.
+    """
+
+    samples: int
+    longest_gap_s: float
+    cpu_s: float
+    duration_s: float
+    waited_s: float
+    processors: int
+    other_work_share: float
+    cpu_pressure_share: float | None = None
+    swap_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class Load:
+    """What a load step's tool said of it: requests per second, and latencies in seconds. None is "not said"."""
+
+    throughput_per_s: float | None = None
+    latency_p50_s: float | None = None
+    latency_p99_s: float | None = None
+
+
+@dataclass(frozen=True)
 class Process:
     """One process of the unit as `/proc/PID/status` shows it.
 
@@ -74,7 +104,7 @@ class StepResult:
     """What one step, ready check, life-cycle action or after-check did.
 
     `problem` is empty when all was as expected. `service_cpu_s` is processor time that the unit's processes used
-    meanwhile, for load steps.
+    meanwhile. `load` is what a load step's tool reported of its last repeat.
     """
 
     name: str
@@ -87,6 +117,7 @@ class StepResult:
     stderr: str = ""
     timed_out: bool = False
     service_cpu_s: float | None = None
+    load: Load | None = None
 
     @property
     def ok(self) -> bool:
@@ -167,6 +198,7 @@ class Observation:
     exposure: float | None = None
     durations_s: dict[str, float] = field(default_factory=dict)
     seen: Seen | None = None
+    sampling: Sampling | None = None
     format: int = FORMAT
 
     def to_json(self) -> str:
@@ -180,7 +212,7 @@ class Observation:
         if raw.get("format") != FORMAT:
             raise ValueError(f"observation format {raw.get('format')!r}; this version reads {FORMAT}")
         raw["reached"] = Stage(raw["reached"])
-        raw["steps"] = tuple(StepResult(**item) for item in raw["steps"])
+        raw["steps"] = tuple(_step(item) for item in raw["steps"])
         raw["at_work"] = UnitState(**raw["at_work"])
         raw["after_stop"] = UnitState(**raw["after_stop"])
         raw["processes"] = tuple(
@@ -192,7 +224,14 @@ class Observation:
             raw[name] = tuple(raw[name])
         if raw["seen"] is not None:
             raw["seen"] = Seen(**{key: _frozen(value) for key, value in raw["seen"].items()})
+        if raw.get("sampling") is not None:
+            raw["sampling"] = Sampling(**raw["sampling"])
         return cls(**raw)
+
+
+def _step(item: dict[str, Any]) -> StepResult:
+    load = item.get("load")
+    return StepResult(**{**item, "load": None if load is None else Load(**load)})
 
 
 def _frozen(value: Any) -> Any:

@@ -17,10 +17,11 @@ from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
 
 from harness.errors import ScenarioError
 from harness.mistakes import Wording
+from harness.steps import Check, LifeCycle, Limits, Pattern, Ready, Seconds, Step, StepKind, Table
 
 FORMAT = 1
 INSIDE = "/harness-scenario"
@@ -30,14 +31,6 @@ GRANTABLE_CAPABILITIES = Literal[
     "CAP_SYS_TIME", "CAP_SYS_MODULE", "CAP_SYS_RAWIO", "CAP_SYS_BOOT", "CAP_SYSLOG",
     "CAP_MAC_ADMIN", "CAP_MAC_OVERRIDE", "CAP_SYS_PACCT", "CAP_WAKE_ALARM", "CAP_BLOCK_SUSPEND",
 ]  # fmt: skip
-
-
-def _pattern(value: str) -> str:
-    try:
-        re.compile(value)
-    except re.error as error:
-        raise ValueError(f"not a regular expression: {error}") from error
-    return value
 
 
 def _network(value: str) -> str:
@@ -52,10 +45,8 @@ def _address(value: str) -> str:
     return value
 
 
-Pattern = Annotated[str, AfterValidator(_pattern)]
 Network = Annotated[str, AfterValidator(_network)]
 Address = Annotated[str, AfterValidator(_address)]
-Seconds = Annotated[float, Field(gt=0, le=3600)]
 AbsolutePath = Annotated[str, Field(pattern=r"^/")]
 
 
@@ -66,63 +57,7 @@ class Start(Enum):
     STRIPPED = "stripped"
 
 
-class StepKind(Enum):
-    """A functional step must work; a load step must also keep its speed."""
-
-    FUNCTIONAL = "functional"
-    LOAD = "load"
-
-
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=False)
-
-
-class Check(_Model):
-    """A command line that runs inside the machine, and what is expected of it."""
-
-    run: str = Field(min_length=1, description="Command line for /bin/sh, run inside the machine beside the service")
-    status: int = Field(0, ge=0, le=255, description="Expected exit status")
-    stdout_contains: str | None = Field(None, description="Text that standard output must contain")
-    stdout_matches: Pattern | None = Field(None, description="Regular expression that must match in standard output")
-    timeout_s: Seconds = Field(10.0, description="Seconds after which it counts as failed")
-    user: str | None = Field(None, description="User inside the machine that runs it (default root)")
-
-
-class Ready(Check):
-    """How to know that the service is ready: `run` is repeated until it does what is expected or time is over."""
-
-    run: str = Field("true", min_length=1, description="Command line that succeeds once the service is ready")
-
-
-class Step(Check):
-    """One thing the service is asked to do."""
-
-    name: str = Field(min_length=1, max_length=60, description="Short name, unique in the scenario")
-    kind: StepKind = Field(StepKind.FUNCTIONAL, description="functional, or load (its speed is judged too)")
-    repeat: int = Field(1, ge=1, le=1000, description="How often it runs, one after the other")
-
-
-class LifeCycle(Check):
-    """One life-cycle action: reload, restart, a signal to the main process, or a command between them."""
-
-    name: str = Field(min_length=1, max_length=60, description="Short name, unique in the scenario")
-    do: Literal["reload", "restart", "signal", "run"] = Field("run", description="What is done")
-    signal: str | None = Field(None, pattern=r"^SIG[A-Z0-9+-]+$", description="For do = 'signal', such as SIGUSR1")
-    run: str = Field("", description="For do = 'run': the command line")
-
-    @model_validator(mode="after")
-    def _fits(self) -> Self:
-        if (self.do == "signal") != (self.signal is not None):
-            raise ValueError("`signal` goes with do = 'signal', and only with it")
-        if (self.do == "run") != bool(self.run):
-            raise ValueError("`run` goes with do = 'run', and only with it")
-        idle = sorted(self.model_fields_set - {"name", "do", "signal", "run", "timeout_s"})
-        if self.do != "run" and idle:
-            raise ValueError(f"{', '.join(idle)}: only with do = 'run'; a {self.do} has no output or status of its own")
-        return self
-
-
-class InstalledFile(_Model):
+class InstalledFile(Table):
     """A file from beside the scenario that is put into the machine before it boots."""
 
     source: str = Field(min_length=1, description="Path relative to the scenario file")
@@ -142,7 +77,7 @@ class InstalledFile(_Model):
         return value
 
 
-class Companion(_Model):
+class Companion(Table):
     """Another service the unit talks to; started before it, in the same machine."""
 
     unit: str | None = Field(None, pattern=r"^[^/\s]+\.(service|socket)$", description="An installed unit to start")
@@ -160,7 +95,7 @@ class Companion(_Model):
         return self
 
 
-class Scenario(_Model):
+class Scenario(Table):
     """A whole scenario file. `path` is where it was read from and not part of its identity."""
 
     format: Literal[1] = Field(1, description="Format of this file")
@@ -187,6 +122,7 @@ class Scenario(_Model):
     steps: tuple[Step, ...] = Field(min_length=1, description="What it must be able to do, in order")
     life_cycle: tuple[LifeCycle, ...] = Field((), description="Reload, restart, signals, and commands between them")
     after: tuple[Step, ...] = Field((), description="What must be true after it was stopped")
+    limits: Limits = Field(default_factory=lambda: Limits.model_validate({}), description="How limits are fitted")
     leave_alone: dict[str, str] = Field({}, description="Directives not to touch, each with the reason")
     ignore_log: tuple[Pattern, ...] = Field((), description="Regular expressions of log lines that are no damage")
     path: Path = Field(Path(), exclude=True)
@@ -285,6 +221,7 @@ _WORDING = Wording(
         "files": InstalledFile,
         "companions": Companion,
         "ready": Ready,
+        "limits": Limits,
     },
     hidden={"path"},
 )
@@ -345,3 +282,20 @@ def schema_json() -> str:
     schema["properties"].pop("path", None)
     schema["title"] = "harness scenario"
     return json.dumps(schema, indent=2, sort_keys=True) + "\n"
+
+
+__all__ = [
+    "INSIDE",
+    "Check",
+    "Companion",
+    "InstalledFile",
+    "LifeCycle",
+    "Limits",
+    "Ready",
+    "Scenario",
+    "Start",
+    "Step",
+    "StepKind",
+    "load",
+    "schema_json",
+]

@@ -30,10 +30,11 @@ from harness.scenario import Scenario
 from harness.search.result import Progress, Stop
 from harness.trial.pool import Pool
 from harness.trial.run import Trial, run_trial
-from harness.tune import Limits, Walk
+from harness.tune import Limits, Only, Walk
 from harness.unit import catalogue
 from harness.unit.canary import CanaryResult
 from harness.unit.dropin import FILE_NAME
+from harness.unit.tightening import Tightening
 
 STOPPED = "stopped by Ctrl-C"
 
@@ -56,6 +57,7 @@ class Options:
     max_trials: int | None = None
     max_minutes: float | None = None
     fresh: bool = False
+    only: Only = Only.BOTH
 
     @property
     def machines(self) -> int:
@@ -96,8 +98,8 @@ def tune(scenario: Scenario, options: Options, listener: Listener | None = None)
             facts = inspection, _canaries(store, scenario, inspection, listener)
             answer = _walk(scenario, facts, store, pool=pool, options=options, listener=listener)
         write_derived(store, answer)
-        if interrupted() or answer.result.stop is not Stop.TIGHT:
-            why = STOPPED if interrupted() else answer.result.stop.value
+        if interrupted() or answer.result.stop is not Stop.TIGHT or answer.is_cut_off:
+            why = STOPPED if interrupted() else answer.stop
             store.update(state="partial", stop=why)
             raise BudgetError(
                 f"stopped before the end ({why}); what is sure so far is in {store.derived}",
@@ -113,7 +115,7 @@ def tune(scenario: Scenario, options: Options, listener: Listener | None = None)
 
 
 def _open(scenario: Scenario, options: Options, listener: Listener) -> Store:
-    identity = scenario.identity()
+    identity = scenario.identity() + ("" if options.only is Only.BOTH else f" {options.only.value}")
     if not options.fresh:
         store = Store.unfinished(options.results, scenario.name, identity)
         if store is not None:
@@ -125,11 +127,32 @@ def _open(scenario: Scenario, options: Options, listener: Listener) -> Store:
         "scenario_path": str(scenario.path),
         "workers": options.machines,
         "seed": scenario.seed,
+        "only": options.only.value,
+        "given": _given(scenario, options, listener) if options.only is Only.LIMITS else [],
         "argv": sys.argv[1:],
         "harness": harness.__version__,
         "git_commit": _git_commit(),
     }
     return Store.create(options.results, scenario.name, facts)
+
+
+def _given(scenario: Scenario, options: Options, listener: Listener) -> list[str]:
+    """Labels of what the newest finished run of the same scenario tightened: limits are found on top of that."""
+    for file in sorted(options.results.glob(f"{scenario.name}-*/derived/recommendation.json"), reverse=True):
+        store = Store.open(file.parents[1])
+        same = store.facts.get("identity") in (scenario.identity(), f"{scenario.identity()} directives")
+        if same and store.facts["state"] == "done":
+            listener.note(f"limits on top of what {store.folder} tightened")
+            settings = json.loads(file.read_text(encoding="utf-8"))["settings"]
+            return [str(item["label"]) for item in settings]
+    listener.note("no finished run of this scenario: limits on top of nothing tightened")
+    return []
+
+
+def _parts(store: Store) -> dict[str, Any]:
+    """What of a tuning the run is about, as arguments of the walk."""
+    given = frozenset(Tightening.from_label(label) for label in store.facts.get("given", ()))
+    return {"only": Only(store.facts.get("only", Only.BOTH.value)), "given": given}
 
 
 def _git_commit() -> str:
@@ -201,6 +224,7 @@ def _walk(
         canaries=results,
         limits=limits,
         heard=listener.phase,
+        **_parts(store),
     )
     return walk.run(spent_s=spent_s)
 
@@ -263,7 +287,15 @@ def think_again(folder: Path) -> tuple[Answer, Store]:
     inspection = Inspection.from_facts(store.facts["inspection"])
     attempts = Attempts(store, scenario, None)
     results = tuple(CanaryResult.from_json(item) for item in store.facts.get("canaries", ()))
-    walk = Walk(scenario, inspection, attempts, int(store.facts["workers"]), _tree(store, scenario), canaries=results)
+    walk = Walk(
+        scenario,
+        inspection,
+        attempts,
+        int(store.facts["workers"]),
+        _tree(store, scenario),
+        canaries=results,
+        **_parts(store),
+    )
     answer = walk.run(spent_s=float(store.facts.get("duration_s", 0.0)), clock=lambda: 0.0)
     write_derived(store, answer)
     return answer, store

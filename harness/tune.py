@@ -7,17 +7,20 @@ inspection and the stored observations, so that the same walk over a stored run 
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from enum import Enum
 from typing import Any
 
 from harness.attempts import OBSERVE, Attempts, Request, labels
 from harness.errors import BaselineError, HarnessError, MachineError
+from harness.fitting import Fitting
 from harness.inspection import Inspection
 from harness.judge.baseline import Baseline
 from harness.judge.rules import judge
 from harness.judge.verdict import Outcome, Verdict
+from harness.limits.found import Found
 from harness.observation import Observation, Seen
 from harness.results.recommendation import Answer, Confirmation
-from harness.scenario import Scenario
+from harness.scenario import Scenario, StepKind
 from harness.scenario import Start as ScenarioStart
 from harness.search.backtrack import bisect_accepted
 from harness.search.needs import Tree, Used, asked_of_tree, needs_of
@@ -36,6 +39,14 @@ from harness.unit.unitfile import parse_cat
 MAXIMUM_BACKTRACKS = 3
 
 
+class Only(Enum):
+    """Which part of a tuning is asked for."""
+
+    BOTH = "both"
+    DIRECTIVES = "directives"
+    LIMITS = "limits"
+
+
 @dataclass(frozen=True)
 class Limits:
     """Where a run stops: trials (None is no limit) and a question asked before each batch."""
@@ -48,8 +59,8 @@ class Limits:
 class Walk:
     """One walk over a scenario.
 
-    `tree` tells what the root tree holds at some paths, and the same when asked again. `heard` is told of progress, and
-    never changes what is decided.
+    `tree` tells what the root tree holds at some paths, and the same when asked again. With `only` the limits, `given`
+    is what an earlier run tightened. `heard` is told of progress, and never changes what is decided.
     """
 
     scenario: Scenario
@@ -59,6 +70,8 @@ class Walk:
     tree: Callable[[Sequence[str]], Tree]
     canaries: tuple[CanaryResult, ...] = ()
     limits: Limits = field(default_factory=Limits)
+    only: Only = Only.BOTH
+    given: frozenset[Tightening] = frozenset()
     heard: Callable[[str, Progress | None], None] = lambda phase, progress: None
 
     def __post_init__(self) -> None:
@@ -81,8 +94,12 @@ class Walk:
         self.attempts.patience_s = baseline.patience_s(self.scenario)
         self.needs = self._needs_of(baseline)
         offered, excluded = self._offers()
-        options = self._options(offered, baseline)
-        result, confirmation = self._search(options, baseline)
+        if self.only is Only.LIMITS:
+            result = SearchResult.taken(self.given)
+            confirmation = self._confirm(self.given, baseline)
+        else:
+            result, confirmation = self._search(self._options(offered, baseline), baseline)
+        limits = self._fit_limits(result, baseline) if self._wants_limits and confirmation.passed else None
         return Answer(
             scenario=self.scenario,
             inspection=self.inspection,
@@ -93,6 +110,7 @@ class Walk:
             left_out=excluded,
             canaries=self.canaries,
             needs=self.needs,
+            limits=limits,
             exposure_before=_worst([item.exposure for item in observations]),
             trials=self.attempts.trials,
             duration_s=spent_s + clock() - began,
@@ -194,6 +212,35 @@ class Walk:
         again = run([requests[number] for number in slow]) if slow else []
         return [dict(zip(slow, again, strict=True)).get(number, result) for number, result in enumerate(results)]
 
+    @property
+    def _wants_limits(self) -> bool:
+        """Without a load step nothing says what the service takes, so limits are fitted only when asked for."""
+        loaded = any(step.kind is StepKind.LOAD for step in self.scenario.steps)
+        asked = self.only is Only.LIMITS or "limits" in self.scenario.model_fields_set
+        return self.only is not Only.DIRECTIVES and (loaded or asked)
+
+    def _fit_limits(self, result: SearchResult[Tightening], baseline: Baseline) -> Found:
+        groups = self.inspection.syscall_groups
+
+        def verdict(item: Observation) -> Verdict:
+            return judge(self.scenario, item, catalogue=self.catalogue, baseline=baseline, groups=groups)
+
+        def stop() -> str:
+            most = self.limits.max_trials
+            if self.limits.expired() or (most is not None and self.attempts.trials >= most):
+                return "stopped"
+            return ""
+
+        return Fitting(
+            scenario=self.scenario,
+            unit=self.unit,
+            candidate=Request(self.render(result.accepted), labels(result.accepted)),
+            attempts=self.attempts,
+            judge=verdict,
+            stop=stop,
+            heard=lambda phase: self.heard(phase, None),
+        ).run()
+
     def _confirm(self, accepted: frozenset[Tightening], baseline: Baseline) -> Confirmation:
         self.heard("confirm", None)
         request = Request(self.render(accepted), labels(accepted), "confirm")
@@ -242,4 +289,4 @@ def _baseline_error(scenario: Scenario, verdicts: Sequence[Verdict]) -> HarnessE
     )
 
 
-__all__ = ["Limits", "Offer", "Walk"]
+__all__ = ["Limits", "Offer", "Only", "Walk"]

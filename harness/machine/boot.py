@@ -297,6 +297,10 @@ class Machine:
         """All processes of the machine now, as host process ids."""
         return [pid for path in self._cgroups.paths.values() for pid in pids_below(path)]
 
+    def cpu_usage_usec(self) -> int:
+        """Processor time used so far by the machine, its workload and the commands run in it."""
+        return self._cgroups.cpu_usage_usec()
+
     def path(self, inside: str) -> Path:
         """A path inside as seen from the host, through the machine's own mounts."""
         return Path(f"/proc/{self.leader}/root") / inside.lstrip("/")

@@ -133,6 +133,16 @@ class MachineCgroups:
         results = [remove_tree(path, deadline) for path in paths]  # a list: one failure stops none
         return all(results)
 
+    def cpu_usage_usec(self) -> int:
+        """Processor time used so far in all of them; the v2 tree counts it without any controller."""
+        for key, path, control, workload in zip(
+            self.paths, self.paths.values(), self.control, self.workload, strict=True
+        ):
+            if key == "" or "cpuacct" in key.split(","):
+                readers = [CounterReader({key: each}) for each in (path, control, workload)]
+                return sum(reader.cpu_usage_usec() or 0 for reader in readers)
+        return 0
+
     def inside(self, leader_pid: int, control_group: str) -> dict[str, Path]:
         """Host paths, by hierarchy, of the cgroup that the machine's systemd calls `control_group`."""
         inside = memberships(leader_pid)
@@ -151,6 +161,9 @@ def _prepare(tree: Hierarchy, path: Path) -> None:
             (path / "cgroup.subtree_control").write_text(wanted)
         return
     _inherit_cpuset(path)
+    if "memory" in tree.controllers and (path / "memory.swappiness").exists():
+        # systemd has no MemorySwapMax= on v1, and a service that is swapped out looks as if it needed less.
+        (path / "memory.swappiness").write_text("0")
     if "devices" in tree.controllers:
         (path / "devices.deny").write_text("a")
         for rule in DEVICES_ALLOWED:
@@ -235,11 +248,12 @@ class CounterReader:
             tasks_peak=_number(self._file("pids", "pids.peak", "pids.peak")),
             oom_kills=_field(oom, "oom_kill"),
             forks_rejected=_field(self._file("pids", "pids.events", "pids.events"), "max"),
-            cpu_usage_usec=self._cpu_usage_usec(),
+            cpu_usage_usec=self.cpu_usage_usec(),
             cpu_throttled_periods=_field(cpu, "nr_throttled"),
         )
 
-    def _cpu_usage_usec(self) -> int | None:
+    def cpu_usage_usec(self) -> int | None:
+        """Processor time used so far."""
         # The v2 tree counts it without any controller. In a v1 tree the unit has a cgroup only with CPUAccounting=yes.
         unified = _read(self._paths[""] / "cpu.stat") if "" in self._paths else None
         usage_usec = _field(unified, "usage_usec")

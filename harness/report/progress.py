@@ -17,6 +17,11 @@ PHASES = {
     "baseline": "baseline",
     "search": "search",
     "confirm": "confirming the whole",
+    "measure": "limits: measuring without any",
+    "cliff": "limits: looking for the cliff",
+    "knee": "limits: looking for the knee",
+    "quota": "limits: processor time",
+    "confirm-limits": "limits: confirming all together",
     "backtrack": "a pass was luck: going back",
 }
 

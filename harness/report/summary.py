@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from harness.report.limits import show as show_limits
 from harness.report.plain import plain
 from harness.results.recommendation import Answer, one_line, refusal_text
 from harness.unit.dropin import FILE_NAME
@@ -23,6 +24,9 @@ def show(answer: Answer, folder: Path, out: Console) -> None:
     refusals = _refusals(answer)
     if refusals.row_count:
         out.print(refusals)
+        out.print()
+    if answer.limits is not None and answer.limits.trials:
+        show_limits(answer.limits, out)
         out.print()
     out.print(_paths(answer, folder), soft_wrap=True)
 

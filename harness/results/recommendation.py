@@ -6,6 +6,8 @@ from typing import Any
 
 from harness.inspection import Inspection
 from harness.judge.verdict import Verdict
+from harness.limits import advice
+from harness.limits.found import Found, State
 from harness.scenario import Scenario
 from harness.search.result import SearchResult, Stop
 from harness.unit import dropin
@@ -53,6 +55,7 @@ class Answer:
     exposure_before: float | None
     trials: int
     duration_s: float
+    limits: Found | None = None
     notes: tuple[str, ...] = field(default=())
 
     @property
@@ -71,6 +74,18 @@ class Answer:
         if self.result.stop is not Stop.TIGHT:
             return "partial"
         return "tight" if self.confirmation.passed else "unconfirmed"
+
+    @property
+    def stop(self) -> str:
+        """Why the walk ended where it did."""
+        if self.is_cut_off and self.limits is not None:
+            return self.limits.stop
+        return self.result.stop.value
+
+    @property
+    def is_cut_off(self) -> bool:
+        """Whether the limits were begun and not brought to an end."""
+        return self.limits is not None and self.limits.state is State.PARTIAL
 
     def passing_trial(self) -> str:
         """The trial in which everything accepted passed together, "" when there was none."""
@@ -135,7 +150,9 @@ class Answer:
         )
         set_here = {line.partition("=")[0] for line in text.splitlines() if not line.startswith("#")}
         unset = [f"{name} {line}" for name, lines in comments.items() if name not in set_here for line in lines]
-        return text + "".join(f"# {line}\n" for line in unset)
+        text += "".join(f"# {line}\n" for line in unset)
+        limits = advice.drop_in_lines(self.limits) if self.limits is not None and self.limits.trials else []
+        return text + "".join(f"{line}\n" for line in limits)
 
     def full_unit(self) -> str:
         """The whole unit with the answer worked in."""
@@ -180,6 +197,7 @@ class Answer:
             "left_out": [{"directive": item.directive, "reason": item.reason} for item in self.left_out],
             "canaries": [result.to_json() for result in self.canaries if result.standing is not Standing.ENFORCED],
             "left_alone": dict(self.scenario.leave_alone),
+            "limits": None if self.limits is None else advice.to_json(self.limits),
             "reach": [asdict(row) for row in self.reach()],
             "needs": asdict(self.needs),
             "systemd": self.inspection.systemd,

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Generic
+from typing import Generic, Self
 
 from harness.judge.verdict import Verdict
 from harness.search.options import K
@@ -138,3 +138,19 @@ class SearchResult(Generic[K]):
     trials: int
     rounds: int
     decisions: tuple[Decision[K], ...] = field(repr=False)
+
+    @classmethod
+    def taken(cls, accepted: frozenset[K]) -> Self:
+        """What an earlier run found, taken as it is."""
+        return cls(
+            accepted=accepted,
+            batches=(accepted,),
+            refused={},
+            unreached={},
+            undecided=frozenset(),
+            pairs=(),
+            stop=Stop.TIGHT,
+            trials=0,
+            rounds=0,
+            decisions=(),
+        )

@@ -7,11 +7,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from harness import samples
 from harness.errors import MachineError
 from harness.judge.novelty import template
 from harness.machine import processes
 from harness.machine.boot import Machine
 from harness.machine.kernel import KernelLog
+from harness.machine.sampler import Sampler
 from harness.machine.service import Service, journal_lines, shortened
 from harness.observation import Counters, JournalLine, Observation, Process, StepResult
 from harness.unit.dropin import FILE_NAME
@@ -36,6 +38,7 @@ class Record:
         self.sockets: set[str] = set()
         self.cgroup_ids: set[int] = set()
         self.counters = Counters()
+        self.sampler: Sampler | None = None
 
     def update(self, **values: object) -> None:
         """Set fields of the observation."""
@@ -49,6 +52,11 @@ class Record:
             yield
         finally:
             self.observation.durations_s[name] = time.monotonic() - began
+
+    def at(self, part: str, step: str) -> None:
+        """Say what the trial does from now on, for the samples."""
+        if self.sampler is not None:
+            self.sampler.now = part, step
 
     def step(self, result: StepResult) -> None:
         """Keep a step's result; a failed one ends the workload."""
@@ -79,8 +87,25 @@ class Record:
         self.update(journal=tuple(lines), kernel=kept, written=tuple(written))
         return Raw(tuple(records), tuple(kernel_lines))
 
+    def write_samples(self, folder: Path) -> None:
+        """Keep the samples, if any were taken. Raises MachineError when the disk does not take them."""
+        if self.sampler is None:
+            return
+        try:
+            samples.write(folder / samples.FILE_NAME, self.sampler.rows)
+        except OSError as error:
+            raise MachineError(f"cannot keep the samples in {folder}: {error}") from error
+
     def finished(self) -> Observation:
         """The observation with all that was collected."""
+        if self.sampler is not None:
+            seen = self.sampler.counters()
+            self.counters = replace(
+                self.counters,
+                oom_kills=_larger(self.counters.oom_kills, seen.oom_kills),
+                forks_rejected=_larger(self.counters.forks_rejected, seen.forks_rejected),
+            )
+            self.update(sampling=self.sampler.sampling)
         self.update(
             steps=tuple(self.steps),
             processes=tuple(self.processes.values()),
@@ -106,6 +131,11 @@ class Raw:
             _write_lines(folder / "kernel.txt", self.kernel)
         except OSError as error:
             raise MachineError(f"cannot keep what was seen in {folder}: {error}") from error
+
+
+def _larger(one: int | None, other: int | None) -> int | None:
+    known = [value for value in (one, other) if value is not None]
+    return max(known) if known else None
 
 
 def _distinct(lines: Iterable[JournalLine], *, most: int) -> list[JournalLine]:

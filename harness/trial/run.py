@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import TypeVar
 
 from harness.errors import MachineError
-from harness.machine import processes, quiet
+from harness.machine import host, processes, quiet
 from harness.machine.boot import Machine, MachineSpec
 from harness.machine.family import Family
 from harness.machine.kernel import KernelLog
+from harness.machine.sampler import Sampler, control_group
 from harness.machine.service import Service
 from harness.machine.tracer import Tracer
 from harness.machine.tracer import available as tracing_available
@@ -32,8 +33,10 @@ AnyCheck = TypeVar("AnyCheck", bound=Check)
 class Trial:
     """What one trial is made of.
 
-    `trace` asks for a pass under the tracer, where there is one. `patience_s` shortens the time limits of steps by
-    name, from what the baseline needed. `folder` is where the raw journal and kernel lines go; None keeps none.
+    `trace` asks for a pass under the tracer, where there is one. `sampled` asks for samples of what the unit uses,
+    after waiting at most `quiet_wait_s` for the host to become quiet. `patience_s` shortens the time limits of steps
+    by name, from what the baseline needed. `folder` is where the raw journal, kernel lines and samples go; None keeps
+    none.
     """
 
     scenario: Scenario
@@ -45,6 +48,8 @@ class Trial:
     purpose: str = ""
     tightenings: tuple[str, ...] = ()
     trace: bool = False
+    sampled: bool = False
+    quiet_wait_s: float = 0.0
     patience_s: dict[str, float] = field(default_factory=dict)
     folder: Path | None = None
 
@@ -63,6 +68,7 @@ def run_trial(trial: Trial) -> Observation:
     )
     durations = record.observation.durations_s
     with record.timed("total"):
+        waited_s = host.await_quiet(trial.quiet_wait_s) if trial.sampled else 0.0
         try:
             machine = Machine(_spec(trial))
             with ExitStack() as stack:
@@ -71,7 +77,7 @@ def run_trial(trial: Trial) -> Observation:
                 stack.enter_context(machine)
                 family = stack.enter_context(Family(machine.pids()))
                 with record.timed("inside"):
-                    _in_machine(trial, machine, record)
+                    _in_machine(trial, machine, record, waited_s=waited_s)
                     with record.timed("collect"):
                         record.host_pids |= family.pids
                         raw = record.collect(trial.scenario.unit, machine=machine, kernel=kernel)
@@ -81,6 +87,8 @@ def run_trial(trial: Trial) -> Observation:
                 if tracer is not None:
                     record.update(seen=tracer.seen(record.cgroup_ids))
             durations.update(machine.durations_s)
+            if trial.folder is not None:
+                record.write_samples(trial.folder)
         except MachineError as error:
             record.update(lost=f"{error.message}")
     return record.finished()
@@ -101,9 +109,18 @@ def _spec(trial: Trial) -> MachineSpec:
     )
 
 
-def _in_machine(trial: Trial, machine: Machine, record: Record) -> None:
+def _in_machine(trial: Trial, machine: Machine, record: Record, *, waited_s: float) -> None:
     record.update(reached=Stage.BOOTED)
     service = Service(machine, trial.scenario.unit)
+    with ExitStack() as stack:
+        if trial.sampled:
+            group = control_group(service.show(["Slice"]).get("Slice", ""), trial.scenario.unit)
+            record.sampler = stack.enter_context(Sampler(machine, group, waited_s=waited_s))
+        _lifetime(trial, service, record)
+
+
+def _lifetime(trial: Trial, service: Service, record: Record) -> None:
+    machine = service.machine
     workload = Workload(machine, environment(seed=trial.seed, unit=trial.scenario.unit))
     try:
         for companion in trial.scenario.companions:
@@ -143,6 +160,7 @@ def _start_companion(companion: Companion, machine: Machine, workload: Workload,
 
 def _start(trial: Trial, service: Service, workload: Workload, record: Record) -> None:
     limit_s = trial.patience_s.get("start", trial.scenario.start_timeout_s)
+    record.at("start", "start")
     with record.timed("start"):
         problem = service.act("start", timeout_s=limit_s)
     status = service.status()
@@ -154,6 +172,7 @@ def _start(trial: Trial, service: Service, workload: Workload, record: Record) -
         record.update(start_problem=problem)
         raise StopTrial
     record.update(reached=Stage.STARTED)
+    record.at("start", "ready")
     with record.timed("ready"):
         record.step(workload.poll(_patient(trial, trial.scenario.ready, "ready"), name="ready", part="ready"))
     service.status()  # a forking service has its final processes only now
@@ -165,13 +184,16 @@ def _work(trial: Trial, service: Service, workload: Workload, record: Record) ->
     with record.timed("steps"):
         for step in trial.scenario.steps:
             check = _patient(trial, step)
+            record.at("steps", step.name)
             before_s = processes.cpu_s(service.pids())
             done = workload.run(check, name=step.name, part="steps", kind=step.kind.value, repeat=step.repeat)
             record.step(replace(done, service_cpu_s=max(0.0, processes.cpu_s(service.pids()) - before_s)))
             record.see(service, at=step.name)
+    record.at("between", "")
     record.update(reached=Stage.STEPS)
     with record.timed("life_cycle"):
         for action in trial.scenario.life_cycle:
+            record.at("life-cycle", action.name)
             _act(trial, action, service, workload, record)
             record.see(service, at=action.name)
     with record.timed("exposure"):
@@ -211,11 +233,13 @@ def _patient(trial: Trial, check: AnyCheck, name: str = "") -> AnyCheck:
 
 
 def _take_counters(service: Service, record: Record) -> None:
+    record.at("between", "")
     record.see(service, at="counters")
     record.counters = record.counters.merged(service.counters())
 
 
 def _stop(trial: Trial, service: Service, record: Record) -> None:
+    record.at("stop", "stop")
     with record.timed("stop"):
         problem = service.act("stop", timeout_s=trial.scenario.stop_timeout_s)
     record.update(after_stop=service.status().state, stop_problem=problem)

@@ -5,6 +5,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 
+from harness.judge.load import parse
 from harness.machine.boot import PATH_INSIDE, Machine
 from harness.machine.shell import Output
 from harness.observation import StepResult
@@ -44,8 +45,13 @@ class Workload:
             problem = unmet(check, done)
             if problem and repeat > 1:
                 problem = f"repeat {number + 1} of {repeat}: {problem}"
+            parser = getattr(check, "parser", None)
+            said = parse(parser, done.text) if parser is not None else None
+            if parser is not None and said is None and not problem:
+                problem = f"the output has no figures of {parser}"
             result = replace(
                 result,
+                load=said,
                 problem=problem,
                 status=done.status,
                 stdout=_tail(done.text),

@@ -1,0 +1,77 @@
+"""CPUQuota=: the smallest quota that hardly ever holds the service back, found by trial between mean and bound."""
+
+import math
+import statistics
+
+from harness.limits import fit
+from harness.limits.cliff import Bracket
+from harness.limits.fit import sample_of
+from harness.limits.limitset import PERIOD_S, LimitSet
+from harness.limits.run import LONG_WINDOW_S
+from harness.limits.trials import Trials
+
+RATIO = 1.08
+APART = 2.0
+THROTTLED_SHARE = 0.01
+MOST_TRIALS = 6
+# A service that idles under load is not worth a smaller quota, which would make its every start slow.
+LEAST_PERCENT = 10
+# From a quota that is too small on to the next: the start takes more than the load does.
+FURTHER = 1.5
+# A quota below the mean use must fail: the load would never be done.
+BELOW_MEAN = 0.95
+
+
+def find(trials: Trials) -> None:
+    """Find the quota by trial; the window of the demand is as long as the period."""
+    found = trials.found
+    if not trials.wants("CPUQuota"):
+        return
+    period_s = _window(trials)
+    if found.window is None or not found.window.seen:
+        found.note("no CPUQuota=: no run says how much processor time the service takes")
+        return
+    if not found.window.values:
+        found.note("CPUQuota= rests on runs on a busy machine: the service may take more on an idle one")
+    means = [run.cpu_percent for run in found.measured if run.cpu_percent is not None]
+    mean = max(1.0, statistics.median(means)) if means else 1.0
+    bracket = Bracket(ratio=RATIO, apart=APART)
+    value = max(LEAST_PERCENT, fit.quota_bound(found.window))
+    for _ in range(MOST_TRIALS):
+        if not trials.may_search():
+            break
+        works = _holds(trials, trials.changed(quota_percent=value, period_s=period_s))
+        bracket = bracket.heard(value, works=works)
+        if bracket.failed is None and BELOW_MEAN * mean < value:
+            bracket = bracket.heard(BELOW_MEAN * mean, works=False)
+        if bracket.found or (bracket.worked is not None and bracket.worked <= LEAST_PERCENT):
+            break
+        value = math.ceil(bracket.next(value) if bracket.worked is not None else FURTHER * value)
+        value = max(LEAST_PERCENT, value)
+        if value in (bracket.worked, bracket.failed):
+            break
+    found.quota = bracket
+    if bracket.worked is None:
+        found.note("no CPUQuota= was found that does not slow the service down")
+        return
+    found.limits = trials.changed(quota_percent=int(bracket.worked), period_s=period_s)
+
+
+def _window(trials: Trials) -> float:
+    """The period that the scenario allows and the data can fill; notes the demand in windows of that length."""
+    found = trials.found
+    found.window = sample_of(found.measured, lambda run: run.window_percent)
+    if not trials.settings.stalls:
+        return PERIOD_S
+    long = sample_of(found.measured, lambda run: run.long_window_percent)
+    if not long.seen:
+        found.note("the load steps are shorter than a second, so there is no quota over periods of 1 s")
+        return PERIOD_S
+    found.window = long
+    return LONG_WINDOW_S
+
+
+def _holds(trials: Trials, limits: LimitSet) -> bool:
+    """Whether the service works, is hardly ever held back, and keeps its pace."""
+    run = trials.try_(limits, "quota")
+    return run.passed and (run.throttled_share or 0.0) <= THROTTLED_SHARE and trials.keeps_pace([run])

@@ -1,0 +1,147 @@
+"""From runs to limits: each number with what it was fitted to, and what the data say without any assumption."""
+
+import math
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from harness.limits import bound
+from harness.limits.growth import Growth
+from harness.limits.run import Run
+from harness.unit.quantity import readable_size, size_text
+
+# More runs while the bound still moves by more than this share over the last of them.
+MOVING_SHARE = 0.05
+MOVING_OVER = 3
+# A majority of the runs must show it: one that grows steadily can be chance.
+LEAK_SHARE = 0.5
+# Quotas are whole percent; a little room for how the kernel hands out slices of a quota to processors (5 ms each).
+QUOTA_FACTOR = 1.05
+DESCRIPTORS_LEAST = 16
+MANY_RUNS = 5
+# MEMCG_CHARGE_BATCH of include/linux/memcontrol.h: 64 pages.
+BATCH_BYTES = 64 * 4096
+DESCRIPTORS_SHARE = 0.25
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The values of one quantity in all usable runs, and the largest of the censored ones: "at least this much"."""
+
+    values: tuple[float, ...]
+    at_least: float | None = None
+    censored: int = 0
+
+    @property
+    def runs(self) -> int:
+        """How many runs count."""
+        return len(self.values)
+
+    @property
+    def seen(self) -> bool:
+        """Whether any value was seen at all."""
+        return bool(self.values) or self.at_least is not None
+
+    @property
+    def largest(self) -> float:
+        """The largest value seen at all."""
+        return max([*self.values, *([] if self.at_least is None else [self.at_least])])
+
+    @property
+    def bound(self) -> float:
+        """The extrapolated bound; never below what was seen in a censored run."""
+        return max(bound.upper_bound(self.values) if self.values else 0.0, self.at_least or 0.0)
+
+    @property
+    def count_bound(self) -> int:
+        """The bound for counts."""
+        fitted = bound.upper_count([int(value) for value in self.values]) if self.values else 0
+        return max(fitted, int(self.at_least or 0) + 1)
+
+    @property
+    def settled(self) -> bool:
+        """Whether the bound has stopped moving."""
+        if self.runs < bound.LEAST_RUNS + MOVING_OVER:
+            return False
+        before = bound.upper_bound(self.values[:-MOVING_OVER])
+        return abs(bound.upper_bound(self.values) - before) <= MOVING_SHARE * before
+
+    def to_json(self) -> dict[str, Any]:
+        """As data, with the statements that need no assumption."""
+        return {
+            "runs": self.runs,
+            "censored": self.censored,
+            "largest": self.largest if self.values or self.at_least is not None else None,
+            "median": statistics.median(self.values) if self.values else None,
+            "bound": self.bound if self.runs >= 2 else None,
+            "largest_covers_quantile": round(bound.covered_quantile(self.runs), 3) if self.runs else None,
+            "next_run_below_largest": round(bound.next_stays_below(self.runs), 3) if self.runs else None,
+        }
+
+
+def sample_of(runs: Sequence[Run], value: Callable[[Run], float | None]) -> Sample:
+    """One quantity over runs that passed; the censored ones only say "at least"."""
+    usable = tuple(v for run in runs if not run.censored and run.passed and (v := value(run)) is not None)
+    others = [v for run in runs if run.censored and run.passed and (v := value(run)) is not None]
+    return Sample(usable, max(others, default=None), len(others))
+
+
+def leak(runs: Sequence[Run]) -> Growth | None:
+    """The typical growth, when most runs grew steadily to the end; None when they did not."""
+    known = [run.growth for run in runs if run.growth is not None]
+    steady = [item for item in known if item.steady]
+    if not steady or len(steady) <= LEAK_SHARE * len(known):
+        return None
+    rate = statistics.median(item.bytes_per_s for item in steady)
+    return min(steady, key=lambda item: abs(item.bytes_per_s - rate))
+
+
+def memory_limit(cliff_bytes: float, needed: Sample, *, processors: int) -> int:
+    """MemoryMax=: the cliff, raised as the bound of what cannot be reclaimed lies above its largest value.
+
+    Beside that one batch of charges for each processor, which may or may not lie unused when memory runs short: it is
+    chance whether the trials that found the cliff had it. In bytes, rounded up to a readable size.
+    """
+    return readable_size(cliff_bytes * needed.bound / needed.largest + BATCH_BYTES * processors)
+
+
+def quota_bound(window: Sample) -> int:
+    """CPUQuota= in percent that no window of a period's length has exceeded."""
+    return math.ceil(window.largest * QUOTA_FACTOR)
+
+
+def descriptors(highest: Sample) -> int:
+    """LimitNOFILE=: one more than the highest descriptor number, and room."""
+    count = int(highest.largest) + 1
+    return count + max(DESCRIPTORS_LEAST, math.ceil(DESCRIPTORS_SHARE * count))
+
+
+def slowdown(runs: Sequence[Run], beside: Sequence[Run]) -> tuple[float, str]:
+    """How many times dearer the load steps are than in the runs `beside`, by medians, and which figure says so.
+
+    1 and "" where nothing can be compared. A difference counts only when it is no chance: of a few runs every one must
+    be dearer than all beside (with 2 against 5, chance does that once in 21), of many the median.
+    """
+    worst, which = 1.0, ""
+    for name in sorted({name for run in beside for name in run.costs_s}):
+        before = [run.costs_s[name] for run in beside if name in run.costs_s]
+        now = [run.costs_s[name] for run in runs if name in run.costs_s]
+        if before and now:
+            middle = statistics.median(now)
+            times = middle / statistics.median(before)
+            telling = middle if len(now) >= MANY_RUNS else min(now)
+            if times > worst and telling > max(before):
+                worst, which = times, name
+    return worst, which
+
+
+def statement(sample: Sample, unit: str = "") -> str:
+    """What the runs prove of the next one without any assumption, in words."""
+    if not sample.values:
+        return "no run counts"
+    largest = size_text(readable_size(sample.largest)) if unit == "bytes" else f"{sample.largest:.3g}{unit}"
+    quantile = bound.covered_quantile(sample.runs)
+    return (
+        f"{sample.runs} runs, largest {largest}: with 95 % confidence at least {quantile:.0%} of all runs stay below it"
+    )

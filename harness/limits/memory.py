@@ -1,0 +1,93 @@
+"""MemoryMax=: the cliff by bisection, the limit above it, and the knee where that limit is too slow."""
+
+from harness.limits import fit
+from harness.limits.cliff import Bracket
+from harness.limits.fit import Sample
+from harness.limits.trials import Trials
+from harness.unit.quantity import readable_size
+
+CLIFF_RATIO = 1.03
+# The kernel charges memory in batches of 64 pages for each processor: finer than this there is no cliff.
+CLIFF_APART_BYTES = 256 * 1024
+MOST_CLIFF_TRIALS = 8
+KNEE_RATIO = 1.10
+MOST_KNEE_TRIALS = 5
+# With this much above the highest peak, a failure is not for want of memory.
+ABOVE_PEAK = 1.1
+PAGE_BYTES = 4096
+
+
+def find(trials: Trials) -> None:
+    """Find cliff, limit and knee by trial; says so and sets nothing when the service leaks."""
+    found = trials.found
+    if not trials.wants("MemoryMax"):
+        return
+    if found.leak is not None:
+        rate = found.leak.bytes_per_s / 2**20
+        found.note(
+            f"memory grew steadily by {rate:.2g} MiB/s over {found.leak.over_s:.1f} s of work, to the end: a leak, or "
+            f"data that the workload adds. A MemoryMax= would kill the service sooner or later, so none is set"
+        )
+        return
+    found.memory_cliff = _cliff(trials)
+    if found.memory_cliff.worked is None:
+        found.note("no MemoryMax= was found that the service works with")
+        return
+    processors = next((run.processors for run in found.measured if run.processors), 1)
+    limit_bytes = fit.memory_limit(found.memory_cliff.worked, needed(trials), processors=processors)
+    found.limits = trials.changed(memory_bytes=limit_bytes)
+    _knee(trials)
+
+
+def needed(trials: Trials) -> Sample:
+    """What cannot be reclaimed, from runs without limits; from censored ones where there are no others."""
+    sample = trials.found.needed
+    assert sample is not None
+    return sample if sample.runs >= 2 else Sample((sample.largest, sample.largest), censored=sample.censored)
+
+
+def _cliff(trials: Trials) -> Bracket:
+    found = trials.found
+    bracket = Bracket(ratio=CLIFF_RATIO, apart=CLIFF_APART_BYTES)
+    guess = needed(trials).largest
+    most = max(ABOVE_PEAK * trials.ceiling_bytes(), guess)
+    for _ in range(MOST_CLIFF_TRIALS):
+        value = _pages(min(most, bracket.next(guess)))
+        before = found.limits
+        run = trials.try_(before.with_(memory_bytes=value), "cliff")
+        if trials.lighten(run):
+            run = trials.try_(found.limits.with_(memory_bytes=value), "cliff")
+            if not run.passed:
+                trials.restore(before)
+        bracket = bracket.heard(value, works=run.passed)
+        hopeless = not run.passed and value >= _pages(most)
+        if bracket.found or hopeless or not trials.may_search(2):
+            break
+    return bracket
+
+
+def _knee(trials: Trials) -> None:
+    """From the limit that the cliff gave upwards to the peak; mostly that limit is fast enough already."""
+    found = trials.found
+    value = found.limits.memory_bytes
+    assert value is not None
+    ceiling = max(trials.ceiling_bytes(), value)
+    bracket = Bracket(ratio=KNEE_RATIO, apart=4 * CLIFF_APART_BYTES)
+    for _ in range(MOST_KNEE_TRIALS):
+        if not trials.may_search():
+            break
+        works = trials.is_fast(found.limits.with_(memory_bytes=value), "knee")
+        bracket = bracket.heard(value, works=works)
+        if bracket.failed is None or bracket.found or value >= ceiling:
+            break
+        if bracket.worked is None:
+            bracket = bracket.heard(ceiling, works=True)  # without a limit it was at that peak, and fast
+        value = _pages(bracket.next(value))
+    found.knee = bracket
+    if bracket.worked is not None and bracket.failed is not None:
+        found.limits = trials.changed(memory_bytes=readable_size(bracket.worked))
+
+
+def _pages(size_bytes: float) -> int:
+    """Whole pages: what a trial is made with needs no readable figure."""
+    return max(1, round(size_bytes / PAGE_BYTES)) * PAGE_BYTES

@@ -1,0 +1,260 @@
+"""What one sampled trial says of the unit's use: figures taken out of its samples and its observation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from harness.judge.verdict import Outcome, Verdict
+from harness.limits import growth
+from harness.limits.limitset import LimitSet
+from harness.observation import Observation
+
+if TYPE_CHECKING:
+    import pandas
+
+WINDOW_S = 0.1
+LONG_WINDOW_S = 1.0
+NEEDED = ("memory_anon_bytes", "memory_shmem_bytes", "memory_locked_file_bytes", "memory_kernel_bytes")
+# Beyond this share of the processors in use by others, what a service took says little of what it would take.
+BUSY_SHARE = 0.05
+# A gap of this many seconds between two samples may hide a peak.
+GAP_S = 0.5
+# A service that waits this share of the time for memory or for its quota fails because of it.
+STALLED_SHARE = 0.2
+# Memory this near to its limit has been kept there by reclaim.
+CAPPED_SHARE = 0.98
+OTHER_WORK = "other work"
+# Lines of the kernel that name the cgroup, of mm/oom_kill.c and kernel/cgroup/pids.c.
+OUT_OF_MEMORY = "oom-kill:constraint=CONSTRAINT_MEMCG"
+FORK_REJECTED = "fork rejected by pids controller"
+
+
+class Cause(Enum):
+    """Which limit made a run fail, as the kernel's own counters tell."""
+
+    NONE = "none"
+    MEMORY = "memory"
+    TASKS = "tasks"
+    CPU = "processor time"
+    OTHER = "not clear"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run under `limits`; None is "not measured".
+
+    `needed_bytes` is the peak of memory that cannot be reclaimed, `peak_bytes` that of all charged to the unit.
+    `cpu_percent` is the mean use in the load steps (all steps, when there is no load step), `window_percent` that of
+    the busiest 100 ms and `long_window_percent` of the busiest second there, each in percent of one processor.
+    `throttled_share` is the share of quota periods in which it was held back. `costs_s` are what the load steps cost:
+    seconds, seconds per request, or the 99 % latency. `growth` tells a leak.
+    """
+
+    trial_id: str
+    limits: LimitSet
+    outcome: Outcome
+    reason: str = ""
+    cause: Cause = Cause.NONE
+    censored: tuple[str, ...] = ()
+    needed_bytes: int | None = None
+    peak_bytes: int | None = None
+    cpu_percent: float | None = None
+    window_percent: float | None = None
+    long_window_percent: float | None = None
+    throttled_share: float | None = None
+    tasks: int | None = None
+    fd_highest: int | None = None
+    start_s: float | None = None
+    costs_s: dict[str, float] = field(default_factory=dict)
+    growth: growth.Growth | None = None
+    processors: int | None = None
+
+    @property
+    def busy(self) -> bool:
+        """Whether times measured in it say little: other work took the processors."""
+        return any(reason.startswith(OTHER_WORK) for reason in self.censored)
+
+    @property
+    def passed(self) -> bool:
+        """Whether the service worked; being slow is judged apart."""
+        return self.outcome is Outcome.PASS
+
+
+def read(observation: Observation, verdict: Verdict, frame: pandas.DataFrame | None, limits: LimitSet) -> Run:
+    """Take the figures of one run out of its facts; `frame` has the columns of `harness.samples`, None is none."""
+    outcome = Outcome.PASS if verdict.only_slow else verdict.outcome
+    counters = observation.counters
+    sampled = frame if frame is not None and len(frame) else None
+    work = _work(observation, sampled)
+    return Run(
+        trial_id=observation.trial_id,
+        limits=limits,
+        outcome=outcome,
+        reason="" if outcome is Outcome.PASS else verdict.reason,
+        cause=Cause.NONE if outcome is not Outcome.FAIL else _cause(observation, sampled),
+        censored=(*_censored(observation, sampled), *_capped(observation, sampled, limits)),
+        needed_bytes=None if sampled is None else _needed(sampled),
+        peak_bytes=counters.memory_peak_bytes,
+        cpu_percent=None if work is None else _mean_percent(work),
+        window_percent=None if work is None else _window_percent(work, WINDOW_S),
+        long_window_percent=None if work is None else _window_percent(work, LONG_WINDOW_S),
+        throttled_share=None if work is None else _throttled(work),
+        tasks=counters.tasks_peak,
+        fd_highest=None if sampled is None else _highest(sampled, "fd_highest"),
+        start_s=_start_s(observation),
+        costs_s=_costs_s(observation),
+        growth=None if sampled is None else growth.of(_held(sampled)),
+        processors=observation.sampling.processors if observation.sampling else None,
+    )
+
+
+def needed_series(frame: pandas.DataFrame) -> pandas.Series:
+    """Memory that cannot be reclaimed, in bytes, row by row: anonymous, shared, locked and the kernel's own."""
+    return frame[list(NEEDED)].sum(axis=1, min_count=1)
+
+
+def _needed(frame: pandas.DataFrame) -> int | None:
+    series = needed_series(frame).dropna()
+    return int(series.max()) if len(series) else None
+
+
+def _highest(frame: pandas.DataFrame, column: str) -> int | None:
+    series = frame[column].dropna()
+    return int(series.max()) if len(series) else None
+
+
+def _held(frame: pandas.DataFrame) -> pandas.DataFrame:
+    """Time and needed memory from ready on to the end of the first incarnation's steps."""
+    part = frame[(frame["incarnation"] == 1) & (frame["part"] == "steps")]
+    held = part[["time_s"]].assign(needed_bytes=needed_series(part)).dropna()
+    return held
+
+
+def _work(observation: Observation, frame: pandas.DataFrame | None) -> list[pandas.DataFrame] | None:
+    """The rows of each load step, or of all steps together where there is none, with the row before them."""
+    if frame is None:
+        return None
+    names = [step.name for step in observation.steps if step.kind == "load"]
+    rows = frame.reset_index(drop=True)
+    steps = rows["part"] == "steps"
+    chosen = [steps & (rows["step"] == name) for name in names] or [steps]
+    parts = []
+    for mask in chosen:
+        numbers = rows.index[mask]
+        if len(numbers):
+            parts.append(rows.loc[max(0, numbers[0] - 1) : numbers[-1]])
+    return parts or None
+
+
+def _mean_percent(parts: list[pandas.DataFrame]) -> float | None:
+    used = time_s = 0.0
+    for part in parts:
+        known = part[["time_s", "cpu_usage_usec"]].dropna()
+        if len(known) > 1:
+            used += float(known["cpu_usage_usec"].iloc[-1] - known["cpu_usage_usec"].iloc[0]) / 1e6
+            time_s += float(known["time_s"].iloc[-1] - known["time_s"].iloc[0])
+    return 100 * used / time_s if time_s > 0 else None
+
+
+def _window_percent(parts: list[pandas.DataFrame], window_s: float) -> float | None:
+    """The busiest window of that length, between samples by straight lines; None where no part is that long."""
+    import numpy
+
+    busiest = []
+    for part in parts:
+        known = part[["time_s", "cpu_usage_usec"]].dropna()
+        times_s = known["time_s"].to_numpy(dtype=float)
+        used_s = known["cpu_usage_usec"].to_numpy(dtype=float) / 1e6
+        if len(times_s) > 1 and times_s[-1] - times_s[0] >= window_s:
+            starts_s = numpy.concatenate([times_s, times_s - window_s])
+            starts_s = starts_s[(starts_s >= times_s[0]) & (starts_s + window_s <= times_s[-1] + 1e-9)]
+            used = numpy.interp(starts_s + window_s, times_s, used_s) - numpy.interp(starts_s, times_s, used_s)
+            busiest.append(100 * float(used.max()) / window_s)
+    return max(busiest, default=None)
+
+
+def _throttled(parts: list[pandas.DataFrame]) -> float | None:
+    periods = throttled = 0
+    for part in parts:
+        known = part[["cpu_periods", "cpu_throttled_periods"]].dropna()
+        if len(known) > 1:
+            periods += int(known["cpu_periods"].iloc[-1] - known["cpu_periods"].iloc[0])
+            throttled += int(known["cpu_throttled_periods"].iloc[-1] - known["cpu_throttled_periods"].iloc[0])
+    return throttled / periods if periods > 0 else None
+
+
+def _start_s(observation: Observation) -> float | None:
+    start_s = observation.durations_s.get("start")
+    ready = next((step for step in observation.steps if step.part == "ready"), None)
+    return None if start_s is None or ready is None or not ready.ok else start_s + ready.duration_s
+
+
+def _costs_s(observation: Observation) -> dict[str, float]:
+    """What the load steps that worked cost; all steps together, where there is no load step."""
+    load = [step for step in observation.steps if step.kind == "load" and step.ok]
+    if not any(step.kind == "load" for step in observation.steps):
+        done = [step for step in observation.steps if step.part == "steps"]
+        return {"all steps": sum(step.duration_s for step in done)} if done and all(s.ok for s in done) else {}
+    found = {}
+    for step in load:
+        said = step.load
+        if said is None or said.throughput_per_s is None:
+            found[step.name] = step.duration_s
+        else:
+            found[f"{step.name}, time per request"] = 1 / said.throughput_per_s
+        if said is not None and said.latency_p99_s is not None:
+            found[f"{step.name}, latency p99"] = said.latency_p99_s
+    return found
+
+
+def _cause(observation: Observation, frame: pandas.DataFrame | None) -> Cause:
+    """Which limit a failure is due to, from counters and kernel lines, which on cgroup v1 outlive the unit's cgroup."""
+    kernel = " ".join(observation.kernel)
+    results = {observation.at_work.result, observation.after_stop.result}
+    if observation.counters.oom_kills or OUT_OF_MEMORY in kernel or "oom-kill" in results:
+        return Cause.MEMORY
+    if observation.counters.forks_rejected or FORK_REJECTED in kernel:
+        return Cause.TASKS
+    if frame is not None:
+        if _stalled_share(frame, "memory_pressure_usec") > STALLED_SHARE:
+            return Cause.MEMORY
+        if _stalled_share(frame, "cpu_throttled_usec") > STALLED_SHARE:
+            return Cause.CPU
+    return Cause.OTHER
+
+
+def _stalled_share(frame: pandas.DataFrame, column: str) -> float:
+    """Share of the time of the last incarnation in which it was held up."""
+    last = frame[frame["incarnation"] == frame["incarnation"].max()][["time_s", column]].dropna()
+    if len(last) < 2:
+        return 0.0
+    time_s = float(last["time_s"].iloc[-1] - last["time_s"].iloc[0])
+    return float(last[column].iloc[-1] - last[column].iloc[0]) / 1e6 / time_s if time_s > 0 else 0.0
+
+
+def _capped(observation: Observation, frame: pandas.DataFrame | None, limits: LimitSet) -> Iterator[str]:
+    """Limits that the run came up against: what it took then is no measure of what it would take."""
+    peak_bytes, tasks = observation.counters.memory_peak_bytes, observation.counters.tasks_peak
+    if limits.memory_bytes is not None and peak_bytes is not None and peak_bytes >= CAPPED_SHARE * limits.memory_bytes:
+        yield "memory came up against MemoryMax="
+    if limits.tasks is not None and tasks is not None and tasks >= limits.tasks:
+        yield "tasks came up against TasksMax="
+    if limits.quota_percent is not None and frame is not None and _stalled_share(frame, "cpu_throttled_usec") > 0:
+        yield "processor time came up against CPUQuota="
+
+
+def _censored(observation: Observation, frame: pandas.DataFrame | None) -> Iterator[str]:
+    """Why this run's use is only "at least this much"; nothing when it is what the service really took."""
+    sampling = observation.sampling
+    if sampling is None or frame is None:
+        yield "no samples were kept"
+        return
+    if sampling.longest_gap_s > GAP_S:
+        yield f"nothing was sampled for {sampling.longest_gap_s:.1f} s"
+    if sampling.other_work_share > BUSY_SHARE:
+        yield f"{OTHER_WORK} took {sampling.other_work_share:.0%} of the processors"
+    if sampling.swap_bytes and observation.counters.memory_peak_bytes is None:
+        yield "memory may have been swapped out"

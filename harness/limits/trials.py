@@ -1,0 +1,112 @@
+"""Asking for trials: the budget, and how a run compares with those beside it that had no limits."""
+
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from harness.judge.verdict import Outcome
+from harness.limits import fit
+from harness.limits.found import CutOff, Found, Settings, Stopped
+from harness.limits.limitset import NO_LIMITS, LimitSet
+from harness.limits.run import Cause, Run
+
+# Runs without limits that a slowdown is judged against: the last ones, so that a drift of the machine cancels.
+BESIDE = 5
+# A start that is slower by less than this is nobody's concern, whatever the factor.
+START_NOISE_S = 0.25
+# Runs without limits in between the confirming ones.
+CONFIRM_BESIDE = 2
+Attempt = Callable[[LimitSet, str], Run]
+
+
+class Trials:
+    """Runs candidates one by one through `attempt(limits, purpose)`, and keeps what came out in `found`."""
+
+    def __init__(self, settings: Settings, attempt: Attempt) -> None:
+        self.settings = settings
+        self.found = Found()
+        self._attempt = attempt
+
+    def wants(self, directive: str) -> bool:
+        """Whether a limit may be set at all."""
+        return directive not in self.settings.leave_alone
+
+    def left(self) -> int:
+        """Trials that the budget still allows."""
+        return self.settings.max_trials - self.found.trials
+
+    def may_search(self, trials: int = 1) -> bool:
+        """Whether so many trials may still go into a search: those for confirming are kept back."""
+        return self.left() - trials >= self.settings.confirm_runs + CONFIRM_BESIDE
+
+    def try_(self, limits: LimitSet, purpose: str) -> Run:
+        """One trial, at limits no looser than the unit's own. Raises Stopped when no more can be had."""
+        found = self.found
+        if self.left() <= 0:
+            raise Stopped(f"the budget of {self.settings.max_trials} trials is spent")
+        run = self._attempt(limits.together_with(self.settings.own), purpose)
+        if run.outcome is Outcome.UNRESOLVED:
+            raise CutOff(run.reason)
+        run = replace(run, limits=limits)
+        {"measure": found.measured, "confirm-limits": found.confirming}.get(purpose, found.tried).append(run)
+        return run
+
+    def measure(self) -> Run:
+        """One run without limits."""
+        return self.try_(NO_LIMITS, "measure")
+
+    def changed(self, **values: Any) -> LimitSet:
+        """The limits as they stand with some changed, none looser than the unit's own."""
+        return self.found.limits.with_(**values).no_looser_than(self.settings.own)
+
+    def ceiling_bytes(self) -> int:
+        """The most memory that was ever charged to the unit without a limit: surely enough."""
+        return max((run.peak_bytes or 0 for run in self.found.measured), default=0)
+
+    def lighten(self, run: Run) -> bool:
+        """Leave out LimitNOFILE= and LimitNPROC=, which no counter speaks for, when a run failed and none says why."""
+        found = self.found
+        silent = {"LimitNOFILE": found.limits.files, "LimitNPROC": found.limits.processes}
+        blamed = [name for name, value in silent.items() if value is not None and name not in found.refused]
+        if run.cause is not Cause.OTHER or not blamed:
+            return False
+        found.refused |= dict.fromkeys(blamed, run)
+        found.limits = found.limits.with_(files=None, processes=None)
+        return True
+
+    def restore(self, limits: LimitSet) -> None:
+        """Take them back in after all: the failure came without them too."""
+        self.found.refused.clear()
+        self.found.limits = self.found.limits.with_(files=limits.files, processes=limits.processes)
+
+    def is_fast(self, limits: LimitSet, purpose: str) -> bool:
+        """Whether a candidate works within the allowed slowdown; a slow run is repeated with one beside it."""
+        runs = [self.try_(limits, purpose)]
+        if not runs[0].passed or self.keeps_pace(runs) or not self.may_search(2):
+            return runs[0].passed
+        self.measure()
+        runs.append(self.try_(limits, purpose))
+        return runs[1].passed and self.keeps_pace(runs)
+
+    def keeps_pace(self, runs: Sequence[Run]) -> bool:
+        """Whether runs were fast enough under load and at the start."""
+        return self.slowdown(runs)[0] <= self.settings.slowdown_max and self._starts_fast(runs)
+
+    def slowdown(self, runs: Sequence[Run]) -> tuple[float, str]:
+        """How many times dearer the load is than in the runs beside, and which figure says so."""
+        quiet = [run for run in runs if not run.busy] or list(runs)
+        return fit.slowdown(quiet, self._beside())
+
+    def _beside(self) -> list[Run]:
+        usable = [run for run in self.found.measured if run.passed]
+        return ([run for run in usable if not run.busy] or usable)[-BESIDE:]
+
+    def _starts_fast(self, runs: Sequence[Run]) -> bool:
+        before = [run.start_s for run in self._beside() if run.start_s is not None]
+        now = [run.start_s for run in runs if run.start_s is not None]
+        if not before or not now:
+            return True
+        middle_s = statistics.median(before)
+        allowed_s = max(self.settings.start_slowdown_max * middle_s, middle_s + START_NOISE_S)
+        return statistics.median(now) <= allowed_s

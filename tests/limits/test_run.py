@@ -1,0 +1,149 @@
+"""What is read out of samples and observations: peaks, windows, throttling, causes, and why a run is censored."""
+
+import pytest
+
+from harness import samples
+from harness.judge.verdict import Outcome, Verdict
+from harness.limits.limitset import LimitSet
+from harness.limits.run import Cause, read
+from harness.observation import Counters, Load, Observation, Sampling, Stage, StepResult, UnitState
+from harness.unit.quantity import MIB
+
+PASS = Verdict(Outcome.PASS, reason="passed")
+FAIL = Verdict(Outcome.FAIL, reason="step load: exit status 1")
+QUIET = Sampling(
+    samples=100,
+    longest_gap_s=0.05,
+    cpu_s=0.04,
+    duration_s=4.0,
+    waited_s=0.2,
+    processors=2,
+    other_work_share=0.01,
+)
+
+
+def observation(**values: object) -> Observation:
+    facts: dict[str, object] = {
+        "reached": Stage.DONE,
+        "steps": (
+            StepResult("ready", "ready", "functional", "", 0, 0.05),
+            StepResult("warm up", "steps", "functional", "", 0, 1.0),
+            StepResult("load", "steps", "load", "", 0, 2.0, load=Load(500.0, None, 0.004)),
+        ),
+        "counters": Counters(memory_peak_bytes=90 * MIB, tasks_peak=7, oom_kills=0, forks_rejected=0),
+        "durations_s": {"start": 0.1},
+        "sampling": QUIET,
+    }
+    return Observation("0001", "x", 1, 0, **{**facts, **values})  # type: ignore[arg-type]
+
+
+def rows(seconds: float = 4.0) -> list[samples.Row]:
+    """One second each of start, warm-up at 90 % of a processor, and load at 20 % with 100 ms at 80 % in it."""
+    found: list[samples.Row] = []
+    used = 0.0
+    for number in range(int(seconds * 25)):
+        at = number / 25
+        part, step = ("start", "ready") if at < 1 else ("steps", "warm up" if at < 2 else "load")
+        rate = 0.9 if at < 2 else 0.8 if 3.0 <= at < 3.12 else 0.2
+        found.append(
+            {
+                "time_s": at,
+                "part": part,
+                "step": step,
+                "incarnation": 1,
+                "memory_usage_bytes": 80 * MIB,
+                "memory_anon_bytes": 20 * MIB + (5 * MIB if number == 60 else 0),
+                "memory_shmem_bytes": 2 * MIB,
+                "memory_locked_file_bytes": MIB,
+                "memory_kernel_bytes": MIB,
+                "memory_file_bytes": 55 * MIB,
+                "tasks": 7,
+                "cpu_usage_usec": int(used * 1e6),
+                "cpu_periods": number // 2,
+                "cpu_throttled_periods": max(0, number - 75) // 4,
+                "cpu_throttled_usec": 0,
+                "fd_highest": 33 if number % 5 == 0 else None,
+                "memory_pressure_usec": 0,
+            }
+        )
+        used += rate / 25
+    return found
+
+
+def test_figures_of_a_run():
+    run = read(observation(), PASS, samples.of_rows(rows()), LimitSet())
+    assert run.needed_bytes == 29 * MIB
+    assert (run.peak_bytes, run.tasks, run.fd_highest) == (90 * MIB, 7, 33)
+    assert run.cpu_percent == pytest.approx(24, abs=2)
+    assert run.window_percent == pytest.approx(80, abs=1)
+    assert run.long_window_percent == pytest.approx(27, abs=2)
+    assert run.throttled_share == pytest.approx(6 / 25, abs=0.03)
+    assert run.start_s == pytest.approx(0.15)
+    assert run.costs_s == {"load, time per request": 1 / 500, "load, latency p99": 0.004}
+    assert run.passed
+    assert not run.censored
+
+
+def test_samples_are_the_same_after_they_were_written(tmp_path):
+    made = rows()
+    samples.write(tmp_path / samples.FILE_NAME, made)
+    kept = samples.read(tmp_path)
+    assert kept.equals(samples.of_rows(made)) or kept.astype(object).equals(samples.of_rows(made).astype(object))
+    assert str(kept["fd_highest"].dtype) == "Int32"
+    assert kept["fd_highest"].isna().sum() == 80
+
+
+def test_a_damaged_file_of_samples_is_said(tmp_path):
+    (tmp_path / samples.FILE_NAME).write_bytes(b"PAR1 cut off")
+    with pytest.raises(ValueError, match="is damaged"):
+        samples.read(tmp_path)
+
+
+def test_no_samples():
+    run = read(observation(sampling=None), PASS, None, LimitSet())
+    assert run.censored == ("no samples were kept",)
+    assert run.needed_bytes is None
+
+
+@pytest.mark.parametrize(
+    ("values", "cause"),
+    [
+        ({"counters": Counters(oom_kills=1)}, Cause.MEMORY),
+        ({"after_stop": UnitState(result="oom-kill")}, Cause.MEMORY),
+        ({"kernel": ("oom-kill:constraint=CONSTRAINT_MEMCG,oom_memcg=/m/system.slice/x.service",)}, Cause.MEMORY),
+        ({"counters": Counters(forks_rejected=3)}, Cause.TASKS),
+        ({"kernel": ("cgroup: fork rejected by pids controller in /m/system.slice/x.service",)}, Cause.TASKS),
+        ({}, Cause.OTHER),
+    ],
+)
+def test_what_a_failure_is_due_to(values, cause):
+    assert read(observation(**values), FAIL, samples.of_rows(rows()), LimitSet()).cause is cause
+
+
+@pytest.mark.parametrize(
+    ("column", "cause"), [("memory_pressure_usec", Cause.MEMORY), ("cpu_throttled_usec", Cause.CPU)]
+)
+def test_a_service_that_is_held_up_fails_because_of_it(column, cause):
+    stalled = [{**row, column: int(float(row["time_s"] or 0) * 5e5)} for row in rows()]
+    assert read(observation(), FAIL, samples.of_rows(stalled), LimitSet()).cause is cause
+
+
+def test_only_slow_is_no_failure_here():
+    slow = Verdict(Outcome.FAIL, reason="step load: 2 times the slowest baseline", only_slow=True)
+    assert read(observation(), slow, samples.of_rows(rows()), LimitSet()).passed
+
+
+@pytest.mark.parametrize(
+    ("changed", "limits", "said"),
+    [
+        ({"other_work_share": 0.4}, LimitSet(), "other work took 40% of the processors"),
+        ({"longest_gap_s": 0.9}, LimitSet(), "nothing was sampled for 0.9 s"),
+        ({}, LimitSet(memory_bytes=90 * MIB), "memory came up against MemoryMax="),
+        ({}, LimitSet(tasks=7), "tasks came up against TasksMax="),
+    ],
+)
+def test_why_a_run_is_censored(changed, limits, said):
+    from dataclasses import replace
+
+    run = read(observation(sampling=replace(QUIET, **changed)), PASS, samples.of_rows(rows()), limits)
+    assert said in run.censored

@@ -1,0 +1,215 @@
+"""The whole walk on a simulated service of which everything is known: right answers, within the budget."""
+
+import random
+from dataclasses import dataclass, field, replace
+
+import pytest
+
+from harness.judge.verdict import Outcome
+from harness.limits.advice import drop_in_lines, to_json
+from harness.limits.found import Settings, State
+from harness.limits.growth import Growth
+from harness.limits.limitset import LimitSet
+from harness.limits.run import Cause, Run
+from harness.limits.walk import walk
+from harness.unit.quantity import MIB
+
+
+@dataclass
+class Service:
+    """Needs `need_mib` of memory give or take `noise`, is slow below `knee_mib`, takes `tasks` and `percent`."""
+
+    need_mib: float = 100
+    noise: float = 0.02
+    knee_mib: float = 0
+    cache_mib: float = 300
+    tasks: int = 12
+    percent: float = 40
+    fails: float = 0
+    needs_descriptors: int = 20
+    leaks: bool = False
+    seed: int = 1
+    busy_until: int = 0
+    trials: int = 0
+    asked: list[tuple[LimitSet, str]] = field(default_factory=list)
+
+    def _demand(self, limits: LimitSet) -> float:
+        return self.percent if limits.period_s < 1 else self.percent / 2
+
+    def __call__(self, limits: LimitSet, purpose: str) -> Run:
+        self.trials += 1
+        self.asked.append((limits, purpose))
+        rng = random.Random(f"{self.seed}/{self.trials}")
+        need = self.need_mib * MIB * (1 + rng.uniform(-self.noise, self.noise))
+        memory, quota = limits.memory_bytes, limits.quota_percent
+        cause, outcome = Cause.NONE, Outcome.PASS
+        if memory is not None and memory < need:
+            cause, outcome = Cause.MEMORY, Outcome.FAIL
+        elif limits.tasks is not None and limits.tasks < self.tasks:
+            cause, outcome = Cause.TASKS, Outcome.FAIL
+        elif (limits.files is not None and limits.files < self.needs_descriptors) or rng.random() < self.fails:
+            cause, outcome = Cause.OTHER, Outcome.FAIL
+        slow = 1 + rng.uniform(0, 0.05)
+        if memory is not None and memory < self.knee_mib * MIB:
+            slow *= 2
+        busy = self.trials <= self.busy_until
+        return Run(
+            trial_id=f"{self.trials:04d}",
+            limits=limits,
+            outcome=outcome,
+            reason="" if outcome is Outcome.PASS else "it failed",
+            cause=cause,
+            censored=("other work took 40% of the processors",) if busy else (),
+            needed_bytes=int(need),
+            peak_bytes=int(need + self.cache_mib * MIB),
+            cpu_percent=self.percent * 0.8,
+            window_percent=self.percent * (1 + rng.uniform(-0.02, 0.02)),
+            long_window_percent=self.percent / 2,
+            throttled_share=0.3 if quota is not None and quota < self._demand(limits) else 0.0,
+            tasks=self.tasks,
+            fd_highest=self.needs_descriptors - 1,
+            start_s=0.1,
+            costs_s={"load": 1.0 * slow * (2 if busy else 1)},
+            growth=Growth(MIB, 4.0, True) if self.leaks else Growth(0.0, 4.0, False),
+            processors=2,
+        )
+
+
+def test_where_stalls_are_allowed_the_period_is_a_second_and_the_quota_half():
+    found = walk(Settings(stalls=True), Service())
+    assert found.limits.period_s == 1.0
+    assert 20 <= found.limits.quota_percent <= 24
+    assert "CPUQuotaPeriodSec=1s" in drop_in_lines(found)
+
+
+def test_a_user_of_its_own_gets_a_limit_of_its_processes():
+    found = walk(Settings(dedicated_user=True), Service())
+    assert found.limits.processes == found.limits.tasks == 13
+
+
+def test_everything_known_is_found():
+    service = Service()
+    found = walk(Settings(), service)
+    assert found.state is State.CONFIRMED, found.stop
+    assert service.trials == found.trials <= 45
+    assert 100 * 1.02 * MIB <= found.limits.memory_bytes <= 1.25 * 100 * MIB
+    assert found.limits.tasks == 13
+    assert found.tasks_cliff.worked == 12
+    assert 40 <= found.limits.quota_percent <= 48
+    assert found.limits.files == 36
+    assert found.clean == 14
+
+
+@pytest.mark.parametrize("need_mib", [4, 30, 900])
+def test_ten_fits_agree(need_mib):
+    limits = sorted(
+        walk(Settings(), Service(need_mib=need_mib, seed=seed)).limits.memory_bytes / MIB for seed in range(10)
+    )
+    middle = (limits[4] + limits[5]) / 2
+    assert 0.9 * middle <= limits[0]
+    assert limits[-1] <= 1.1 * middle
+
+
+def test_the_knee_lies_above_the_cliff():
+    found = walk(Settings(), Service(knee_mib=200))
+    assert found.state is State.CONFIRMED, found.stop
+    assert 200 * MIB <= found.limits.memory_bytes <= 1.25 * 200 * MIB
+    assert found.knee.failed < 200 * MIB
+
+
+def test_a_leak_gets_no_limit_and_is_said():
+    found = walk(Settings(), Service(leaks=True))
+    assert found.limits.memory_bytes is None
+    assert found.limits.tasks == 13
+    assert any("1 MiB/s" in note for note in found.notes)
+    assert to_json(found)["leak_bytes_per_s"] == MIB
+
+
+def test_the_units_own_limits_are_upper_bounds():
+    own = LimitSet(memory_bytes=90 * MIB, tasks=100)
+    service = Service(need_mib=70, cache_mib=20)
+    found = walk(Settings(own=own), service)
+    assert all(limits.memory_bytes <= 90 * MIB for limits, _ in service.asked)
+    assert found.limits.memory_bytes <= 90 * MIB
+    assert found.limits.tasks == 13
+
+
+def test_descriptors_that_break_the_service_are_left_out():
+    service = Service()
+    service.needs_descriptors = 100
+    broken = walk(Settings(), _Misleading(service))
+    assert broken.limits.files is None
+    assert "LimitNOFILE" in broken.refused
+    assert broken.state is State.CONFIRMED
+
+
+@dataclass
+class _Misleading:
+    """Descriptors that no sample sees."""
+
+    service: Service
+
+    def __call__(self, limits: LimitSet, purpose: str) -> Run:
+        return replace(self.service(limits, purpose), fd_highest=5)
+
+
+def test_a_failure_while_confirming_loosens_and_confirms_again():
+    found = walk(Settings(max_trials=200), Service(noise=0.02, fails=0.04, seed=3))
+    assert found.state is State.CONFIRMED
+    assert found.clean == 14
+
+
+def test_one_failure_of_another_kind_is_said_and_counted():
+    service = Service()
+
+    def attempt(limits: LimitSet, purpose: str) -> Run:
+        run = service(limits, purpose)
+        confirming = sum(asked == "confirm-limits" for _, asked in service.asked)
+        if purpose == "confirm-limits" and confirming == 4:
+            return replace(run, outcome=Outcome.FAIL, cause=Cause.OTHER, reason="a flake")
+        return run
+
+    found = walk(Settings(), attempt)
+    assert found.state is State.CONFIRMED
+    assert (found.clean, found.failed) == (14, 1)
+    assert "14 clean runs and 1 failure of another kind" in drop_in_lines(found)[0]
+    assert any("a flake" in note for note in found.notes)
+
+
+def test_busy_runs_are_censored_and_said():
+    found = walk(Settings(), Service(busy_until=3))
+    assert found.needed.runs == 10
+    assert found.needed.censored == 3
+    assert any("3 of 13 runs without limits are censored" in note for note in found.notes)
+    assert found.state is State.CONFIRMED
+
+
+def test_too_few_working_runs_are_not_enough_data():
+    found = walk(Settings(), Service(fails=0.9))
+    assert found.state is State.NOT_ENOUGH_DATA
+    assert found.limits == LimitSet()
+
+
+@pytest.mark.parametrize("after", [1, 12, 20, 30])
+def test_a_cut_off_walk_says_so_and_writes_no_limit(after):
+    service = Service()
+
+    def attempt(limits: LimitSet, purpose: str) -> Run:
+        if service.trials == after:
+            return Run("", limits, Outcome.UNRESOLVED, "stopped")
+        return service(limits, purpose)
+
+    found = walk(Settings(), attempt)
+    assert (found.state, found.stop) == (State.PARTIAL, "stopped")
+    assert all(line.startswith("#") for line in drop_in_lines(found))
+
+
+def test_the_same_answers_lead_to_the_same_walk():
+    first, second = Service(), Service()
+    assert walk(Settings(), first).limits == walk(Settings(), second).limits
+    assert first.asked == second.asked
+
+
+def test_left_alone():
+    found = walk(Settings(leave_alone=frozenset({"MemoryMax", "CPUQuota", "LimitNOFILE"})), Service())
+    assert found.limits == LimitSet(tasks=13)
