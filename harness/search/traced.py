@@ -10,7 +10,6 @@ from harness.judge.baseline import Baseline
 from harness.observation import Seen
 from harness.unit.capability import CAPABILITIES
 from harness.unit.catalogue import ALLOW_LIST
-from harness.unit.syscalls import SOFTLY
 
 USED = 0.93
 # A call that was made is missed unless its failure is taken calmly, and a filter kills.
@@ -81,7 +80,7 @@ def traced(seen: Seen, baseline: Baseline, groups: Mapping[str, Collection[str]]
 def _calls(seen: Seen, groups: Mapping[str, Collection[str]]) -> dict[str, float]:
     calls = set(seen.calls)
     found = {"SystemCallFilter": UNUSED}
-    found |= {f"SystemCallFilter {call}{way}": USED_CALL for call in calls for way in ("", SOFTLY)}
+    found |= {f"SystemCallFilter {call}": USED_CALL for call in calls}
     found |= {
         f"SystemCallFilter {name}": USED_CALL if calls & set(members) else UNUSED for name, members in groups.items()
     }

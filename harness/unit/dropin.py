@@ -9,7 +9,7 @@ from harness.unit.itemset import kept_by
 from harness.unit.itemset import written as written_set
 from harness.unit.needs import Needs, below
 from harness.unit.start import Start
-from harness.unit.syscalls import SOFTLY, filter_lines
+from harness.unit.syscalls import filter_lines
 from harness.unit.tightening import Tightening
 from harness.unit.unitfile import UnitFile, parse, written
 
@@ -108,7 +108,6 @@ def _syscall_lines(directive: Directive, steps: list[Tightening], start: Start) 
     allow = next((directive.rung(step.rung).value for step in steps if step.rung), "")
     denied = {item for step in steps for item in step.items}
     unknown = denied - {item for bundle in directive.bundles for item in bundle.items}
-    unknown = {item.removesuffix(SOFTLY) for item in unknown}
     unknown = unknown.difference(*(start.group(bundle.items[0]) for bundle in directive.bundles))
     if unknown:
         raise UnitError(f"{directive.name}: no item {' '.join(sorted(unknown))}")

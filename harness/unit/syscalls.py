@@ -12,8 +12,6 @@ from harness.unit.start import NotUnderstood, Start
 
 # Allowing one of these allows every group that a bundle may deny: all of them, or the two cut out of it.
 _ALL_CALLS = "@known"
-# A call refused with an error instead of death: some programs take no for an answer (systemd.exec(5), since 247).
-SOFTLY = ":EPERM"
 
 
 @dataclass(frozen=True)
@@ -66,15 +64,11 @@ def filter_lines(directive: Directive, start: Start, *, allow: str, denied: Coll
     no call in common with it. A group whose calls are all denied is written by its name.
     """
     own = own_filter(start.own(directive))
-    softly = sorted(item for item in denied if item.endswith(SOFTLY) and item.removesuffix(SOFTLY) not in denied)
-    denied = {item for item in denied if not item.endswith(SOFTLY)}
     first = [item for b in directive.bundles if not b.after_allow for item in b.items]
-    answered = (" ".join(softly),) if softly else ()
     if not allow:
-        refused = _deny([item for item in first if item in denied])
-        return ("", *own.lines, *refused, *_cut(directive, start, denied), *answered)
+        return ("", *own.lines, *_deny([item for item in first if item in denied]), *_cut(directive, start, denied))
     others = [token for token in own.denied if token not in first]
-    return ("", allow, *_deny(others), *_cut(directive, start, denied), *answered)
+    return ("", allow, *_deny(others), *_cut(directive, start, denied))
 
 
 def _cut(directive: Directive, start: Start, denied: Collection[str]) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from harness.unit.catalogue import Bundle, Catalogue, Directive, Kind
 from harness.unit.itemset import OTHER, kept_by
 from harness.unit.needs import Needs
 from harness.unit.start import NotUnderstood, Start, StartKind, standing
-from harness.unit.syscalls import SOFTLY, cut_out, own_filter
+from harness.unit.syscalls import cut_out, own_filter
 
 __all__ = ["LeftOut", "Offer", "Start", "StartKind", "Tightening", "left_out", "offers"]
 
@@ -255,12 +255,8 @@ def _filters(directive: Directive, start: Start) -> Iterator[Offer]:
         offered.update(calls)
         if bundle.whole or not calls:
             yield _denial(directive, bundle, required)
-            continue
-        for offer in _singly(directive, bundle, calls, required):
-            (call,) = offer.tightening.items
-            softly = Tightening(directive.name, items=(call + SOFTLY,))
-            yield Offer(softly, required, 0, offer.risk)
-            yield replace(offer, requires=required | {softly}, risk=round(offer.risk / 2, 4))
+        else:
+            yield from _singly(directive, bundle, calls, required)
 
 
 def _denial(directive: Directive, bundle: Bundle, requires: frozenset[Tightening]) -> Offer:
