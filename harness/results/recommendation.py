@@ -54,6 +54,7 @@ class Answer:
     trials: int
     duration_s: float
     notes: tuple[str, ...] = field(default=())
+    verdicts: tuple[Verdict, ...] = ()
 
     @property
     def confirmed(self) -> int:
@@ -186,6 +187,11 @@ class Answer:
             "kernel": self.inspection.kernel,
             "cgroups": self.inspection.cgroups,
             "packages": self.inspection.packages,
+            "verdicts": [
+                {"trial": item.trial_id, "outcome": item.outcome.value, "reason": item.reason}
+                | {"suspects": list(item.suspects)}
+                for item in self.verdicts
+            ],
         }
 
     def _unreached(self) -> Iterable[tuple[Tightening, Tightening]]:
