@@ -11,6 +11,7 @@ from harness.results.recommendation import Answer, one_line, refusal_text
 from harness.unit.dropin import FILE_NAME
 
 MOST_REFUSALS = 30
+PAGE = "report.html"
 
 
 def show(answer: Answer, folder: Path, out: Console) -> None:
@@ -77,14 +78,17 @@ def _refusals(answer: Answer) -> Table:
 
 
 def _paths(answer: Answer, folder: Path) -> Text:
+    after = "accept" if answer.is_tight else "report"
     drop_in = folder / "derived" / f"{answer.scenario.unit}.d" / FILE_NAME
     return Text.assemble(
         ("drop-in  ", "dim"),
         str(drop_in),
+        ("\npage     ", "dim"),
+        str(folder / "derived" / PAGE),
         ("\nrun      ", "dim"),
         str(folder),
         ("\nnext     ", "dim"),
-        (f"harness report {folder}", "bold"),
+        (f"harness {after} {folder}", "bold"),
     )
 
 

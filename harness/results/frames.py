@@ -13,7 +13,6 @@ from harness.judge.culprits import blamed, evidence
 from harness.observation import Observation
 from harness.results.folder import Run
 from harness.unit import catalogue
-from harness.unit.canary import Standing
 from harness.unit.tightening import Tightening
 
 Row = dict[str, Any]
@@ -207,7 +206,7 @@ def _directives(run: Run) -> Iterable[Row]:
     common = {"run": run.name, "scenario": run.scenario}
     for decision, rows in (("in force", data.get("settings", ())), ("refused", data.get("refused", ()))):
         for row in rows:
-            yield {**common, "decision": decision, "standing": Standing.ENFORCED.value, **row, **_label(row["label"])}
+            yield {**common, "decision": decision, **row, **_label(row["label"])}
     for row in data.get("unreached", ()):
         yield {**common, "decision": "unreached", "reason": f"needs {row['because']}", **_label(row["label"])}
     for label in data.get("undecided", ()):
