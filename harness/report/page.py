@@ -43,17 +43,22 @@ def from_template(name: str, **values: Any) -> str:
         loader=jinja2.FunctionLoader(_source),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
+        finalize=_finalized,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"figure": _figure, "seconds": seconds, "printable": printable}
+    environment.filters |= {"figure": _figure, "seconds": seconds}
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     shared = {"style": Markup(style), "script": Markup(script), "script_hash": digest}
     return environment.get_template(name).render(**shared, **values)
 
 
-def printable(text: str) -> str:
-    """Control characters made visible: HTML cannot hold them, and NUL would end up as something else."""
+def _finalized(value: Any) -> Any:
+    return value if isinstance(value, Markup) or not isinstance(value, str) else _printable(value)
+
+
+def _printable(text: str) -> str:
+    """Control characters, and what turns the direction of text, made visible; HTML cannot even hold some."""
     return "".join(char if char.isprintable() or char in "\n\t" else "\ufffd" for char in text)
 
 

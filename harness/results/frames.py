@@ -125,8 +125,15 @@ def _each(table: str, rows: Callable[[Observation], Iterable[Row]], of: Iterable
 def _frame(table: str, rows: Iterable[Row]) -> pd.DataFrame:
     columns = TABLES[table]
     kept = list(rows)
-    data = {name: pd.Series([row.get(name) for row in kept], dtype=column.dtype) for name, column in columns.items()}
+    data = {
+        name: pd.Series([_whole(row.get(name)) for row in kept], dtype=column.dtype) for name, column in columns.items()
+    }
     return pd.DataFrame(data)
+
+
+def _whole(value: Any) -> Any:
+    """Text without halves of characters, which a service may have logged and no string column takes."""
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
 
 
 def _run(run: Run) -> Row:
