@@ -19,9 +19,14 @@ from harness.results.store import write_whole
 
 
 def write(run: Run) -> Path:
-    """Write the page into the run's folder. Raises UsageError when the run holds no recommendation yet."""
+    """Write the page, and beside it the answer for other tools, into the run's folder; returns the page's path.
+
+    Raises UsageError when the run holds no recommendation yet.
+    """
     path = run.store.derived / PAGE
     write_whole(path, render(run))
+    for export in exports.of_run(run):
+        write_whole(run.store.derived / export.file_name, export.text)
     return path
 
 
