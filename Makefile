@@ -6,7 +6,7 @@ DEBIAN_PACKAGES := systemd-container iproute2 util-linux mount bpftrace python3 
 DEMO_PACKAGES := redis-server
 LARGER_PACKAGES := postgresql mosquitto mosquitto-clients unbound dns-root-data openssh-server openssh-client nodejs \
 	python3-uvicorn python3-wsproto
-TEST_PACKAGES := redis-server nginx curl openssl
+TEST_PACKAGES := redis-server nginx curl openssl chromium nix-bin ansible-core
 
 .DELETE_ON_ERROR:
 .PHONY: setup demo test test-larger test-quick lint bench bench-limits clean help

@@ -1,5 +1,6 @@
 """The command line: arguments, progress, exit status. The only place that prints and exits."""
 
+import subprocess
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -31,6 +32,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 ScenarioFile = Annotated[Path, typer.Argument(help="Scenario file, such as scenarios/redis.toml", show_default=False)]
+RunFolder = Annotated[Path, typer.Argument(help="A run folder below results/", show_default=False)]
 Results = Annotated[Path, typer.Option(help="Folder that holds one folder per run")]
 
 
@@ -112,17 +114,31 @@ def tune(
     with Reporter() as reporter:
         listener = session.Listener(reporter.phase, reporter.observation, reporter.note)
         answer, store = session.tune(load(scenario), options, listener)
+    _page_apart(store.folder)
     show(answer, store.folder, console())
 
 
 @app.command()
-def report(run: Annotated[Path, typer.Argument(help="A run folder below results/", show_default=False)]) -> None:
-    """Think again over a stored run: write derived/ anew and show the summary.
+def report(
+    run: RunFolder,
+    page_only: Annotated[bool, typer.Option(help="Only the page, from what was recommended before")] = False,
+) -> None:
+    """Think again over a stored run: write derived/ anew with its page, report.html, and show the summary.
 
     Example: harness report results/redis-20260102-030405
     """
-    answer, store = session.think_again(run)
-    show(answer, store.folder, console())
+    # Here and not above: pandas and matplotlib take longer to load than all the rest, and tuning needs neither.
+    from harness.report import page
+    from harness.results.folder import Run
+
+    out = console()
+    if not page_only:
+        answer, store = session.think_again(run)
+    path = page.write(Run.open(run))
+    if page_only:
+        out.print(f"page     {plain(str(path))}", soft_wrap=True)
+    else:
+        show(answer, store.folder, out)
 
 
 @app.command()
@@ -145,7 +161,7 @@ def fit(run: Annotated[Path, typer.Argument(help="A run folder below results/", 
 
 @app.command()
 def why(
-    run: Annotated[Path, typer.Argument(help="A run folder below results/", show_default=False)],
+    run: RunFolder,
     directive: Annotated[str, typer.Argument(help="A directive, such as ProtectSystem", show_default=False)],
 ) -> None:
     """Say why a directive is not stricter: the failing trial, its step, and the lines that show it.
@@ -167,6 +183,14 @@ def main() -> None:
     except OSError as error:
         _print_error(err, str(error), "check free space and permissions; the same command goes on where it stopped")
         sys.exit(ExitStatus.MACHINE)
+
+
+def _page_apart(run: Path) -> None:
+    """Write the page of a run in a process of its own: what tunes stays small."""
+    code = "from harness.cli import main; main()"
+    subprocess.run(
+        [sys.executable, "-c", code, "report", "--page-only", str(run)], stdout=subprocess.DEVNULL, check=False
+    )
 
 
 def _print_error(err: Console, message: str, hint: str) -> None:

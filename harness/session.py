@@ -297,8 +297,18 @@ def think_again(folder: Path) -> tuple[Answer, Store]:
         **_parts(store),
     )
     answer = walk.run(spent_s=float(store.facts.get("duration_s", 0.0)), clock=lambda: 0.0)
+    if store.facts["state"] == "done" and answer.result.stop is not Stop.TIGHT and has_answer(store):
+        raise UsageError(
+            f"{folder} was searched in another way than this version would; what it recommended stays as it is",
+            hint=f"its page is made from that: harness report --page-only {folder}",
+        )
     write_derived(store, answer)
     return answer, store
+
+
+def has_answer(store: Store) -> bool:
+    """Whether a recommendation was derived before."""
+    return (store.derived / "recommendation.json").exists()
 
 
 def write_derived(store: Store, answer: Answer) -> None:

@@ -82,6 +82,7 @@ class Walk:
         self.start = Start.of(self.unit, kind, leave_alone=self.scenario.leave_alone, groups=groups)
         self.needs = Needs(networks=self.scenario.networks)
         self.seen: Seen | None = None
+        self.verdicts: dict[str, Verdict] = {}
 
     def run(self, *, spent_s: float = 0.0, clock: Callable[[], float] = time.monotonic) -> Answer:
         """Walk to the end, or to where the limits stop it; `spent_s` was spent before, in a run that was cut off.
@@ -114,6 +115,7 @@ class Walk:
             exposure_before=_worst([item.exposure for item in observations]),
             trials=self.attempts.trials,
             duration_s=spent_s + clock() - began,
+            verdicts=tuple(self.verdicts[trial] for trial in sorted(self.verdicts)),
         )
 
     def render(self, accepted: Sequence[Tightening] | frozenset[Tightening]) -> str:
@@ -127,6 +129,7 @@ class Walk:
         seen, *observations = self.attempts.run([traced] + [plain] * self.scenario.baseline_runs)
         self.seen = seen.seen
         verdicts = [judge(self.scenario, item, catalogue=self.catalogue) for item in observations]
+        self._keep(verdicts)
         if not all(verdict.passed for verdict in verdicts):
             raise _baseline_error(self.scenario, verdicts)
         return observations
@@ -202,10 +205,12 @@ class Walk:
         groups = self.inspection.syscall_groups
 
         def run(batch: Sequence[Request]) -> list[tuple[Verdict, Observation]]:
-            return [
+            judged = [
                 (judge(self.scenario, item, catalogue=self.catalogue, baseline=baseline, groups=groups), item)
                 for item in self.attempts.run(batch)
             ]
+            self._keep([verdict for verdict, _ in judged])
+            return judged
 
         results = run(requests)
         slow = [number for number, (verdict, _) in enumerate(results) if verdict.only_slow]
@@ -223,7 +228,9 @@ class Walk:
         groups = self.inspection.syscall_groups
 
         def verdict(item: Observation) -> Verdict:
-            return judge(self.scenario, item, catalogue=self.catalogue, baseline=baseline, groups=groups)
+            told = judge(self.scenario, item, catalogue=self.catalogue, baseline=baseline, groups=groups)
+            self._keep([told])
+            return told
 
         def stop() -> str:
             most = self.limits.max_trials
@@ -240,6 +247,9 @@ class Walk:
             stop=stop,
             heard=lambda phase: self.heard(phase, None),
         ).run()
+
+    def _keep(self, verdicts: Sequence[Verdict]) -> None:
+        self.verdicts |= {verdict.trial_id: verdict for verdict in verdicts if verdict.trial_id}
 
     def _confirm(self, accepted: frozenset[Tightening], baseline: Baseline) -> Confirmation:
         self.heard("confirm", None)

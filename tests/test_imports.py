@@ -33,7 +33,11 @@ RANKS = {
 }
 TOUCHING = {"machine", "trial", "attempts", "fitting", "tune", "init", "session", "cli"}
 THINKING = set(RANKS) - TOUCHING
-ONLY_IMPORTERS = {"sh": {"machine/shell.py"}}
+ONLY_IMPORTERS = {
+    "sh": {"machine/shell.py"},
+    "matplotlib": {"report/plots.py", "report/charts.py"},
+    "jinja2": {"report/page.py"},
+}
 
 
 def imports() -> list[tuple[str, str]]:

@@ -70,14 +70,19 @@ def suspects(
     """
     points: dict[str, int] = {}
     for line in evidence(observation):
-        singles = _single(line, groups or {})
-        narrowed = {label.split(" ")[0] for label in singles if " " in label}
-        for name in [*singles, *(name for name in _blamed(line, catalogue) if name not in narrowed)]:
+        for name in blamed(line, catalogue, groups):
             points[name] = points.get(name, 0) + 1
     timed_out = any(step.timed_out or "no end within" in step.problem for step in observation.steps)
     if not points and timed_out:
         return _SILENT
     return tuple(sorted(points, key=lambda name: (-points[name], name)))
+
+
+def blamed(line: str, catalogue: Catalogue, groups: Mapping[str, Collection[str]] | None = None) -> list[str]:
+    """What one line of evidence points to; empty when it is no trace of a refusal."""
+    singles = _single(line, groups or {})
+    narrowed = {label.split(" ")[0] for label in singles if " " in label}
+    return [*singles, *(name for name in _blamed(line, catalogue) if name not in narrowed)]
 
 
 def _single(line: str, groups: Mapping[str, Collection[str]]) -> list[str]:

@@ -12,6 +12,7 @@ from harness.results.recommendation import Answer, one_line, refusal_text
 from harness.unit.dropin import FILE_NAME
 
 MOST_REFUSALS = 30
+PAGE = "report.html"
 
 
 def show(answer: Answer, folder: Path, out: Console) -> None:
@@ -85,6 +86,8 @@ def _paths(answer: Answer, folder: Path) -> Text:
     return Text.assemble(
         ("drop-in  ", "dim"),
         str(drop_in),
+        ("\npage     ", "dim"),
+        str(folder / "derived" / PAGE),
         ("\nrun      ", "dim"),
         str(folder),
         ("\nnext     ", "dim"),

@@ -57,6 +57,7 @@ class Answer:
     duration_s: float
     limits: Found | None = None
     notes: tuple[str, ...] = field(default=())
+    verdicts: tuple[Verdict, ...] = ()
 
     @property
     def confirmed(self) -> int:
@@ -204,6 +205,11 @@ class Answer:
             "kernel": self.inspection.kernel,
             "cgroups": self.inspection.cgroups,
             "packages": self.inspection.packages,
+            "verdicts": [
+                {"trial": item.trial_id, "outcome": item.outcome.value, "reason": item.reason}
+                | {"suspects": list(item.suspects)}
+                for item in self.verdicts
+            ],
         }
 
     def _unreached(self) -> Iterable[tuple[Tightening, Tightening]]:
