@@ -37,9 +37,7 @@ EMPTIABLE = ("/opt", "/srv", "/var")
 MOST_KEPT, MOST_PROGRAMS = 12, 6
 FIRST_EPHEMERAL_PORT = 32768
 # Below /dev, but no device that a unit would be given.
-NO_DEVICES = re.compile(
-    r"/dev/(?:pts|shm|mqueue|hugepages|fd|char|block|disk|net|log|tty|ptmx|console|std\w+|core)(?:/|$)"
-)
+NO_DEVICES = re.compile(r"/dev/(?:pts|shm|mqueue|hugepages|fd|char|block|disk|log|tty|ptmx|console|std\w+|core)(?:/|$)")
 EXEC_LINE = re.compile(r'\s*[-@:+!|]*(?:"([^"]+)"|(\S+))')
 SEARCHED = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin")
 

@@ -182,7 +182,7 @@ def _climbs(directive: Directive, version: int, start: Start, needs: Needs) -> I
     below, above = standing(directive, start)
     climbed: list[Tightening] = []
     for rung in above:
-        without_peers = rung.peers and not (needs.peers or needs.networks)
+        without_peers = rung.allow == "localhost" and rung.peers and not (needs.peers or needs.networks)
         if rung.why_not or rung.version > version or without_peers:
             continue
         step = Tightening(directive.name, rung.value)
