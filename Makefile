@@ -40,7 +40,7 @@ $(BIN)/.dev: $(BIN)/.base
 
 demo: $(BIN)/.base
 	$(call install,$(DEMO_PACKAGES))
-	$(BIN)/harness tune scenarios/redis.toml
+	$(BIN)/harness tune scenarios/redis.toml --only directives
 
 lint: $(BIN)/.dev
 	$(BIN)/ruff check .
