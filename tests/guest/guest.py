@@ -6,7 +6,6 @@ own: a tar of the checkout in, a tar of the folder `/work/out` back.
 
 import os
 import re
-import shlex
 import subprocess
 import tarfile
 from dataclasses import dataclass
@@ -36,14 +35,15 @@ class Result:
     out: Path
 
 
-def run(command: str, folder: Path, *, timeout_s: float) -> Result:
+def run(command: str, folder: Path, *, timeout_s: float, brought: Path | None = None) -> Result:
     """Boot the guest and run `command` by its shell in /work, with `folder` for the disks and for what comes back.
 
+    The folder `brought` is /work/brought there.
     Raises `GuestError` when there is no guest to be had.
     """
     made = image()
     send, back, console = folder / "in.tar", folder / "back.tar", folder / "console.log"
-    _pack(send, command)
+    _pack(send, command, brought)
     with back.open("wb") as file:
         file.truncate(OUT_BYTES)
     argv = [
@@ -89,12 +89,14 @@ def _disk(path: Path, *options: str) -> list[str]:
     return ["-drive", ",".join([f"file={path}", "if=virtio", "format=raw", "cache=unsafe", *options])]
 
 
-def _pack(path: Path, command: str) -> None:
+def _pack(path: Path, command: str, brought: Path | None) -> None:
     script = path.with_name("command")
     script.write_text(command + "\n")
     with tarfile.open(path, "w") as tar:
         tar.add(Path(__file__).with_name("guest.sh"), "guest.sh")
         tar.add(script, "command")
+        if brought is not None:
+            tar.add(brought, "brought")
         for name in SENT:
             tar.add(PROJECT / name, name, filter=_without_caches)
 
@@ -115,8 +117,3 @@ def _result(console: Path, back: Path, out: Path) -> Result:
         with tarfile.open(back) as tar:
             tar.extractall(out, filter="data")
     return Result(int(ended[1]) if ended else None, text, out)
-
-
-def quoted(*argv: str) -> str:
-    """A command line for the guest's shell."""
-    return shlex.join(argv)
