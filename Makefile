@@ -7,15 +7,17 @@ DEMO_PACKAGES := redis-server
 LARGER_PACKAGES := postgresql mosquitto mosquitto-clients unbound dns-root-data openssh-server openssh-client nodejs \
 	python3-uvicorn python3-wsproto
 TEST_PACKAGES := redis-server nginx curl openssl chromium nix-bin ansible-core
+GUEST_PACKAGES := mmdebstrap qemu-system-x86 e2fsprogs
 
 .DELETE_ON_ERROR:
-.PHONY: setup demo test test-larger test-quick lint bench bench-limits clean help
+.PHONY: setup demo test test-larger test-v2 test-v2-short test-quick lint bench bench-limits clean help
 
 help:
 	@echo "make setup       Debian packages and a virtual environment with the command $(BIN)/harness"
 	@echo "make demo        tunes Debian's redis-server from its stripped unit to a hardened drop-in"
 	@echo "make test        linters, types, and all tests, with real boots (root)"
 	@echo "make test-larger the scenarios of postgresql, mosquitto, unbound, sshd, asgi and node"
+	@echo "make test-v2     harness in a guest with Debian 13, systemd 257 and cgroup v2 alone (test-v2-short: the main parts)"
 	@echo "make test-quick  the tests that need no root"
 	@echo "make bench       trial overhead, search quality, 200 boots"
 	@echo "make bench-limits limits of real services beside two rules of thumb (about 15 minutes)"
@@ -49,14 +51,22 @@ lint: $(BIN)/.dev
 
 test: lint
 	$(call install,$(TEST_PACKAGES))
-	$(BIN)/pytest -m "not larger"
+	$(BIN)/pytest -m "not larger and not v2"
 
 test-larger: lint
 	$(call install,$(TEST_PACKAGES) $(LARGER_PACKAGES))
 	$(BIN)/pytest -m larger
 
+test-v2: $(BIN)/.dev
+	$(call install,$(GUEST_PACKAGES))
+	V2=all $(BIN)/pytest -m v2
+
+test-v2-short: $(BIN)/.dev
+	$(call install,$(GUEST_PACKAGES))
+	$(BIN)/pytest -m v2
+
 test-quick: lint
-	$(BIN)/pytest -m "not boots"
+	$(BIN)/pytest -m "not boots and not larger and not v2"
 
 bench: $(BIN)/.dev
 	$(call install,$(TEST_PACKAGES))

@@ -20,8 +20,8 @@ from types import TracebackType
 from typing import Self
 
 from harness.errors import MachineError
-from harness.machine import quiet, shell
-from harness.machine.cgroup import MachineCgroups, hierarchies, kill_below, pids_below, remove_tree
+from harness.machine import delegation, quiet, shell
+from harness.machine.cgroup import PREFIX, MachineCgroups, hierarchies, kill_below, pids_below, remove_tree
 from harness.machine.overlay import Overlay
 
 BOOT_TIMEOUT_S = 60.0
@@ -68,7 +68,7 @@ def _start_ticks(pid: int | str) -> str:
 
 def new_name() -> str:
     """A name for what this process makes outside itself; it tells whether its maker still lives."""
-    return f"harness-{os.getpid()}-{_start_ticks('self')}-{next(_sequence)}"
+    return f"{PREFIX}{os.getpid()}-{_start_ticks('self')}-{next(_sequence)}"
 
 
 def _owner_lives(name: str) -> bool:
@@ -99,6 +99,8 @@ def remove_leftovers() -> list[str]:
         for path in _machine_cgroups(tree.mountpoint):
             if not _owner_lives(path.name) and remove_tree(path, deadline):
                 removed.append(str(path))
+        if tree.hands_on:
+            delegation.take_back(tree.mountpoint, prefix=PREFIX)
     for path in sorted(SCRATCH.glob("harness-*-*-*")):
         if not _owner_lives(path.name):
             Overlay.remove_scratch(path)
@@ -172,7 +174,7 @@ class Machine:
 
     def _command(self) -> list[str]:
         withheld = ",".join(name for name in WITHHELD if name not in self.spec.capabilities)
-        launch = ["sh", str(self._scratch / "launch.sh"), str(self._scratch / "plan")]
+        launch = ["sh", str(self._scratch / "launch.sh"), str(self._scratch / "plan"), str(self._cgroups.boot or "")]
         namespace = "unshare --mount --pid --fork --kill-child --mount-proc --propagation private".split()
         nspawn = [
             *"systemd-nspawn --quiet --directory=/run/root --register=no --keep-unit --private-network".split(),
@@ -203,7 +205,7 @@ class Machine:
                 "SYSTEMD_SECCOMP": "0",
                 "SYSTEMD_NSPAWN_TMPFS_TMP": "0",
             }
-            self._process = shell.start(self._command(), env=env, join=list(self._cgroups.paths.values()))
+            self._process = shell.start(self._command(), env=env, join=self._cgroups.launch)
             self._await_ready(notify)
         self.leader = self._find_leader()
         if self.spec.addresses:

@@ -12,23 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import MachineError
+from harness.machine import delegation, devices
 from harness.observation import Counters
 
-CONTROLLERS_WANTED = frozenset({"memory", "pids", "cpu"})
-# What systemd-nspawn itself gives a container: the harmless pseudo devices, terminals, and making (not opening) nodes.
-DEVICES_ALLOWED = (
-    "c 1:3 rwm",
-    "c 1:5 rwm",
-    "c 1:7 rwm",
-    "c 1:8 rwm",
-    "c 1:9 rwm",
-    "c 5:0 rwm",
-    "c 5:2 rwm",
-    "c 10:200 rwm",
-    "c 136:* rwm",
-    "c *:* m",
-    "b *:* m",
-)
+PREFIX = "harness-"  # of the name of every machine
 
 
 @dataclass(frozen=True)
@@ -39,6 +26,11 @@ class Hierarchy:
     version: int
     controllers: frozenset[str]
     key: str
+
+    @property
+    def hands_on(self) -> bool:
+        """Whether this is a v2 tree with controllers; beside v1 trees in use (hybrid) it has none."""
+        return self.version == 2 and bool((self.mountpoint / "cgroup.controllers").read_text().strip())
 
 
 def hierarchies(mountinfo: str = "") -> tuple[Hierarchy, ...]:
@@ -73,27 +65,18 @@ def memberships(pid: int | str) -> dict[str, str]:
 
 
 def _home(hierarchy: Hierarchy, membership: str) -> Path:
-    """The cgroup below which a machine's own one is made.
-
-    On v1 that is the harness's own cgroup. On v2 a cgroup with processes cannot hand controllers to its children
-    ("no internal processes"), so it is the nearest ancestor that already does; the root always may.
-    """
+    """The cgroup below which a machine's own one is made: the harness's own, where it may have children."""
     path = hierarchy.mountpoint / membership.lstrip("/")
-    if hierarchy.version == 1 or not path.exists():
-        return path if path.exists() else hierarchy.mountpoint
-    if not (hierarchy.mountpoint / "cgroup.controllers").read_text().strip():
-        return path  # hybrid: the v2 tree has no controllers to hand on
-    while path != hierarchy.mountpoint:
-        enabled = set((path / "cgroup.subtree_control").read_text().split())
-        if enabled >= CONTROLLERS_WANTED and not (path / "cgroup.procs").read_text().strip():
-            return path
-        path = path.parent
-    return path
+    if hierarchy.hands_on:
+        return delegation.home(hierarchy.mountpoint, membership)
+    return path if path.exists() else hierarchy.mountpoint
 
 
 class MachineCgroups:
     """The cgroups of one machine, made here and removed here: `paths`, one named `name` in every hierarchy.
 
+    `launch` is where its first process starts, and `boot` what systemd-nspawn itself then moves to. On v2 both lie
+    below the machine's own, which hands on controllers and so holds no process; else `boot` is None.
     `control` and `workload`, for commands run in the machine, lie beside it. Inside it the systemd that is booted there
     would remove them from the v1 controllers that it finds unused, whenever it sets up a unit with limits.
     """
@@ -107,6 +90,9 @@ class MachineCgroups:
                 hint="mount one (for example `mount -t cgroup2 cgroup2 /sys/fs/cgroup`) and try again",
             )
         self.paths = {tree.key: _home(tree, own.get(tree.key, "/")) / name for tree in self.trees}
+        self._handing_on = [self.paths[tree.key] for tree in self.trees if tree.hands_on]
+        self.boot = next((path / "boot" for path in self._handing_on), None)
+        self.launch = [path / "launch" if path in self._handing_on else path for path in self.paths.values()]
         self.control = [path.with_name(f"{name}-control") for path in self.paths.values()]
         self.workload = [path.with_name(f"{name}-workload") for path in self.paths.values()]
 
@@ -116,6 +102,12 @@ class MachineCgroups:
             for tree in self.trees:
                 self.paths[tree.key].mkdir()
                 _prepare(tree, self.paths[tree.key])
+            for path in self._handing_on:
+                delegation.hand_on(path.parent)
+                _hand_on_all(path)
+                devices.restrict_v2(path)
+                (path / "launch").mkdir()
+                (path / "boot").mkdir()
             for path in (*self.control, *self.workload):
                 path.mkdir()
                 _inherit_cpuset(path)
@@ -123,7 +115,7 @@ class MachineCgroups:
             self.remove()
             raise MachineError(
                 f"cannot make a cgroup for the machine: {error}",
-                hint="run as root, outside a container that mounts /sys/fs/cgroup read-only",
+                hint="run as root; in a container, with /sys/fs/cgroup writable and the host's cgroup namespace",
             ) from error
 
     def remove(self, *, timeout_s: float = 5.0) -> bool:
@@ -131,6 +123,8 @@ class MachineCgroups:
         deadline = time.monotonic() + timeout_s
         paths = [*self.workload, *self.control, *self.paths.values()]
         results = [remove_tree(path, deadline) for path in paths]  # a list: one failure stops none
+        for path in self._handing_on:
+            delegation.take_back(path.parent, prefix=PREFIX)
         return all(results)
 
     def cpu_usage_usec(self) -> int:
@@ -155,19 +149,19 @@ class MachineCgroups:
 
 def _prepare(tree: Hierarchy, path: Path) -> None:
     if tree.version == 2:
-        available = (path / "cgroup.controllers").read_text().split()
-        wanted = " ".join(f"+{name}" for name in available)
-        if wanted:
-            (path / "cgroup.subtree_control").write_text(wanted)
         return
     _inherit_cpuset(path)
     if "memory" in tree.controllers and (path / "memory.swappiness").exists():
         # systemd has no MemorySwapMax= on v1, and a service that is swapped out looks as if it needed less.
         (path / "memory.swappiness").write_text("0")
     if "devices" in tree.controllers:
-        (path / "devices.deny").write_text("a")
-        for rule in DEVICES_ALLOWED:
-            (path / "devices.allow").write_text(rule)
+        devices.restrict_v1(path)
+
+
+def _hand_on_all(path: Path) -> None:
+    """What a v2 cgroup has, its children get; before any process is in it, and not after."""
+    names = sorted(delegation.words(path / "cgroup.controllers"))
+    (path / "cgroup.subtree_control").write_text(" ".join(f"+{name}" for name in names))
 
 
 def _inherit_cpuset(path: Path) -> None:

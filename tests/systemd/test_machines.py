@@ -1,5 +1,6 @@
 """A machine is a whole systemd of its own, with limits that bind, and the host does not feel it."""
 
+import os
 import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -79,6 +80,34 @@ def test_every_capability_can_be_given():
     with Machine(MachineSpec(capabilities=frozenset(WITHHELD))) as one:
         held = int(one.run(["sh", "-c", "sed -n 's/^CapBnd:\\t//p' /proc/1/status"]).text, 16)
     assert held >> 25 & 1
+
+
+OPENS = """\
+import os
+os.mknod("/node", 0o600 | {kind}, os.makedev({major}, {minor}))
+try:
+    os.close(os.open("/node", os.O_RDONLY | os.O_NONBLOCK))
+    print("opened")
+except OSError as error:
+    print(error.errno)
+"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "device", "said"),
+    [
+        ("stat.S_IFCHR", (1, 3), "opened"),  # null
+        ("stat.S_IFCHR", (1, 1), "1"),  # mem: EPERM
+        ("stat.S_IFCHR", (1, 11), "1"),  # kmsg
+        ("stat.S_IFBLK", "disk", "1"),
+    ],
+)
+def test_a_service_makes_device_nodes_and_opens_the_harmless_ones(machine, kind, device, said):
+    number = Path("/").stat().st_dev if device == "disk" else os.makedev(*device)
+    code = "import stat\n" + OPENS.format(kind=kind, major=os.major(number), minor=os.minor(number))
+    done = machine.run(["systemd-run", "--wait", "--pipe", "--quiet", "--collect", "python3", "-c", code])
+    machine.run(["rm", "/node"])
+    assert (done.text, done.error_text) == (f"{said}\n", "")
 
 
 @pytest.mark.parametrize("folder", ["/tmp", "/var/tmp"])
