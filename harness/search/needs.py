@@ -94,9 +94,10 @@ def needs_of(
 ) -> Needs:
     """What the candidates of one run must spare; `idle` are paths that change in a machine without the service."""
     used = Used.of(baseline, seen)
-    brought = {str(at) for file in scenario.files for at in _with_parents(file.target)}
+    parents = {str(at): "directory" for file in scenario.files for at in PurePosixPath(file.target).parents}
+    tree = {**tree, **parents, **{file.target: "file" for file in scenario.files}}
     own = own_directories(unit)
-    existing = {*tree, *brought, *own}
+    existing = {*tree, *own}
     writable = [path for path in writable_paths(used.written, before=idle, existing=existing) if not below(path, *own)]
     made = made_directories(baseline.written, before=idle, existing=existing)
     if not has_user:
@@ -113,7 +114,7 @@ def needs_of(
         writable=tuple(writable),
         directories=made,
         hidden=tuple(_hidden(used, spared, tree)),
-        emptied=tuple(_emptied(used, spared, tree, directories={*directories, *brought})),
+        emptied=tuple(_emptied(used, spared, tree, directories=directories)),
         read_only=tuple(path for path in _universe("ReadOnlyPaths") if not _any_below(used.written, path, own)),
         executable=executable,
         own_programs=tuple(_found(own_programs(unit), tree)),
@@ -271,10 +272,6 @@ def _peers(seen: Seen) -> list[str]:
 
 def _absolute(paths: Iterable[str]) -> frozenset[str]:
     return frozenset(path for path in paths if path.startswith("/") and len(path.splitlines()) == 1)
-
-
-def _with_parents(path: str) -> list[PurePosixPath]:
-    return [PurePosixPath(path), *PurePosixPath(path).parents]
 
 
 def _entry(path: str, place: str) -> str:

@@ -261,7 +261,11 @@ FILES = (
         thorough=True,
     ),
     Known("dev_file", ("PrivateDevices=yes",), ask="touch /dev/known && sh ask.sh", thorough=True),
-    Known("dev_tun", ("PrivateDevices=yes", "DevicePolicy=closed"), thorough=True),
+    Known(
+        "dev_tun",
+        ("PrivateDevices=yes", denying("DeviceAllow", "/dev/net/tun")),
+        ("DevicePolicy=strict", "DeviceAllow=/dev/net/tun rw"),
+    ),
     Known(
         "umask_other",
         ("UMask=0027",),
@@ -359,13 +363,13 @@ PRIVILEGES = (
     Known("ptrace_access", (without("CAP_SYS_PTRACE"), USERS), ask=SOMEBODY, thorough=True),
     Known(
         "set_user_id",
-        ("NoNewPrivileges=yes", USERS),
+        ("NoNewPrivileges=yes", USERS, denying("ExecPaths", "/usr/local/lib/known/id")),
         files=(File("/usr/local/lib/known/id", SETUID_PROGRAM, "4755", "1:1"),),
         thorough=True,
     ),
     Known(
         "set_user_id_root",
-        ("NoNewPrivileges=yes",),
+        ("NoNewPrivileges=yes", denying("ExecPaths", "/usr/local/lib/known/id")),
         unit=USER,
         files=(File("/usr/local/lib/known/id", SETUID_PROGRAM, "4755"),),
         thorough=True,
@@ -425,7 +429,7 @@ KERNEL = (
     ),
     Known(
         "int_0x80",
-        ("SystemCallArchitectures=native",),
+        ("SystemCallArchitectures=native", denying("ExecPaths", "/usr/local/lib/known/tiny")),
         files=(File("/usr/local/lib/known/tiny", elf_of_32_bits(), "0755"),),
         machine="x86_64",
         thorough=True,
