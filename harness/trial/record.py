@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from pathlib import Path
 
 from harness import samples
@@ -21,6 +22,7 @@ from harness.unit.dropin import FILE_NAME
 KEPT_LINES = 400
 KEPT_FILE_LINES = 100
 LOG_BYTES = 256 * 1024
+KEPT_CHARACTERS = 4 * 1024 * 1024
 
 
 class StopTrial(Exception):
@@ -168,5 +170,18 @@ def _log_files(machine: Machine, written: Iterable[str]) -> list[JournalLine]:
 
 
 def _write_lines(path: Path, lines: Iterable[str]) -> None:
+    """Write the beginning and the end of many lines: a service may log for ever, and a night has many trials."""
     with path.open("w", encoding="utf-8", errors="replace") as file:
-        file.writelines(line + "\n" for line in lines)
+        file.writelines(line + "\n" for line in bounded(list(lines)))
+
+
+def bounded(lines: list[str], *, most: int = KEPT_CHARACTERS) -> list[str]:
+    """The lines without the middle ones, so that what is left has at most about `most` characters."""
+    if sum(map(len, lines)) <= most:
+        return lines
+    return [*_first(lines, most // 2), *reversed(_first(lines[::-1], most // 2))]
+
+
+def _first(lines: list[str], most: int) -> list[str]:
+    ends = accumulate(map(len, lines))
+    return [line for line, end in zip(lines, ends, strict=True) if end <= most]

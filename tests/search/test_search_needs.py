@@ -1,0 +1,136 @@
+"""What candidates must spare, from what was seen: known answers for each kind of it."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from harness.judge.baseline import Baseline
+from harness.observation import Seen
+from harness.scenario import Scenario
+from harness.search.needs import Tree, Used, asked_of_tree, item_risks, needs_of, own_programs, writable_paths
+from harness.unit.needs import Emptied, Needs
+from harness.unit.unitfile import parse
+from tests.judge.facts import observation
+
+UNIT = "[Service]\nExecStart=!/usr/sbin/thing --serve\nExecReload=kill -HUP $MAINPID\nRuntimeDirectory=thing\n"
+TREE: Tree = dict.fromkeys(
+    (
+        "/etc",
+        "/etc/thing",
+        "/run",
+        "/srv",
+        "/usr/bin",
+        "/usr/lib",
+        "/usr/sbin",
+        "/var/lib",
+        "/var/lib/thing",
+        "/var/log",
+    ),
+    "directory",
+) | {"/usr/sbin/thing": "/usr/bin/python3", "/usr/bin/kill": "file", "/usr/bin/head": "file", "/dev/fuse": "file"}
+SEEN = Seen(
+    calls=(),
+    capabilities=None,
+    families=("AF_INET",),
+    peers=("127.0.0.1", "::1", "::ffff:10.1.2.3", "203.0.113.7"),
+    opened=("/etc/thing/conf", "relative", "/usr/lib/libc.so.6"),
+    opened_for_writing=("/var/lib/thing/data", "/dev/fuse", "/run/thing/socket"),
+    executed=("/usr/bin/head", "/usr/local/bin/head", "/usr/bin/kill"),
+    namespaces=(),
+    writable_code=False,
+)
+
+
+def needs(*written: str, seen: Seen | None = SEEN, text: str = UNIT, has_user: bool = True, tree: Tree = TREE) -> Needs:
+    scenario = Scenario.model_validate(
+        {"unit": "thing.service", "steps": [{"name": "it", "run": "true"}], "path": Path("x")}
+    )
+    baseline = Baseline.of([replace(observation(), written=written, listening=("tcp 0.0.0.0:80", "udp [::]:40000"))])
+    return needs_of(scenario, parse(text), baseline, seen, tree=tree, idle=("/etc/idle",), has_user=has_user)
+
+
+def test_a_path_becomes_the_directory_of_the_package() -> None:
+    there = ["/etc", "/var/lib", "/var/lib/thing", "/etc/one"]
+    written = ["/var/lib/thing/a/b", "/etc/one", "/etc/idle", "/proc/1/oom_score_adj", "/tmp/systemd-private-x/tmp/a"]
+    assert writable_paths(written, before=["/etc/idle"], existing=there) == ("/etc/one", "/var/lib/thing")
+
+
+@pytest.mark.parametrize(
+    ("path", "excepted"),
+    [("/run/new.pid", "/run"), ("/run/thing.d/x", "/run"), ("/tmp/deep/x", "/tmp"), ("/var/tmp/x", "/var/tmp")],
+)
+def test_where_files_come_and_go_the_whole_is_excepted(path: str, excepted: str) -> None:
+    assert writable_paths([path], before=[], existing=["/run", "/tmp", "/tmp/deep"]) == (excepted,)
+
+
+def test_what_the_unit_has_made_for_it_needs_no_exception() -> None:
+    assert needs("/var/lib/thing/data").writable == ("/var/lib/thing",)
+    declared = needs("/var/lib/thing/data", text=UNIT + "StateDirectory=thing\n")
+    assert declared.writable == ()
+    assert Emptied("/var/lib", (), ("/var/lib/thing",)) in declared.emptied
+
+
+def test_a_directory_that_is_not_there_yet_is_made_by_systemd_or_its_parent_is_open() -> None:
+    assert needs("/var/lib/fresh/data").directories == (("StateDirectory", "fresh"),)
+    root = needs("/var/lib/fresh/data", has_user=False)
+    assert (root.directories, "/var/lib" in root.writable) == ((), True)
+    assert not [place for place in root.emptied if place.path == "/var/lib"]
+
+
+def test_unused_places_are_hidden_and_little_used_ones_emptied() -> None:
+    found = needs("/var/lib/thing/data")
+    assert found.hidden == ("/srv", "/var/log")
+    assert found.emptied == (Emptied("/var/lib", (), ("/var/lib/thing",)),)
+    assert "/run" in found.read_only
+
+
+def test_a_place_with_a_used_file_in_it_stays_as_it_is() -> None:
+    found = needs("/var/lib/thing/data", "/var/log/thing.log", tree={**TREE, "/var/log/thing.log": "file"})
+    assert "/var/log" not in found.hidden
+    assert "/var/log" not in [place.path for place in found.emptied]
+
+
+def test_programs_are_those_that_are_there_and_what_runs_them() -> None:
+    found = needs()
+    assert found.own_programs == ("/usr/sbin/thing", "/usr/bin/kill", "/usr/bin/python3")
+    assert found.programs == ("/usr/bin/head",)
+    assert found.executable == ("/usr/bin", "/usr/lib", "/usr/sbin")
+
+
+def test_a_command_line_may_have_prefixes_and_quotes() -> None:
+    unit = parse('[Service]\nExecStartPre=-+/bin/a b\nExecStart="/opt/my thing" c\nExecStop=@/bin/d e\nExecStop=\n')
+    assert own_programs(unit) == ("/opt/my thing", "/bin/a")
+
+
+def test_devices_ports_and_peers() -> None:
+    found = needs()
+    assert found.devices == (("/dev/fuse", "rw"),)
+    assert found.ports == ("tcp:80",)
+    assert found.peers == ("10.1.2.3", "203.0.113.7")
+
+
+def test_without_a_tracer_only_what_was_written_is_known() -> None:
+    found = needs("/var/lib/thing/data", seen=None)
+    assert (found.peers, found.programs, found.devices) == (None, (), ())
+    assert found.writable == ("/var/lib/thing",)
+
+
+def test_what_the_service_was_not_seen_to_write_was_written_by_the_workload() -> None:
+    found = needs("/var/lib/thing/data", "/etc/thing/by-hand")
+    chances = item_risks(found, Baseline.of([observation()]), SEEN)
+    assert chances["ReadWritePaths /etc/thing"] < 0.5
+    assert "ReadWritePaths /var/lib/thing" not in chances
+
+
+def test_all_that_is_thought_about_is_asked_of_the_tree() -> None:
+    asked = set(asked_of_tree(Used.of(Baseline.of([observation()]), SEEN), parse(UNIT)))
+    assert {
+        "/usr/sbin/thing",
+        "/usr/bin/kill",
+        "/usr/bin/head",
+        "/dev/fuse",
+        "/var/lib/thing",
+        "/srv",
+        "/usr/bin",
+    } <= asked
