@@ -1,7 +1,7 @@
 """The guest: a whole Debian 13 in an emulated computer, which runs one command line on this checkout and ends.
 
 An emulator needs neither /dev/kvm nor modules of the host. What goes in and what comes out travels on disks of their
-own: a tar of the checkout in, a tar of the folder `/work/out` back.
+own: a tar of the checkout in, a tar of the folder `/checkout/out` back.
 """
 
 import os
@@ -36,9 +36,9 @@ class Result:
 
 
 def run(command: str, folder: Path, *, timeout_s: float, brought: Path | None = None) -> Result:
-    """Boot the guest and run `command` by its shell in /work, with `folder` for the disks and for what comes back.
+    """Boot the guest and run `command` by its shell in /checkout, with `folder` for the disks and for what comes back.
 
-    The folder `brought` is /work/brought there.
+    The folder `brought` is /checkout/brought there.
     Raises `GuestError` when there is no guest to be had.
     """
     made = image()

@@ -1,10 +1,10 @@
 #!/bin/sh
-# Runs in the guest, as root, with the host's checkout unpacked in /work: does what the host wants, and hands back /work/out.
-cd /work
+# Runs in the guest, as root, with the host's checkout unpacked in /checkout: does what the host wants, and hands back /checkout/out.
+cd /checkout
 mkdir out
 export CI=true PATH=/opt/harness/bin:$PATH
 # The command `harness`, as `pip install --editable` would make it.
-echo /work >"$(echo /opt/harness/lib/python3*/site-packages)/harness.pth"
+echo /checkout >"$(echo /opt/harness/lib/python3*/site-packages)/harness.pth"
 printf '#!/opt/harness/bin/python\nfrom harness.cli import main\nmain()\n' >/opt/harness/bin/harness
 chmod 755 /opt/harness/bin/harness
 sh ./command >out/log 2>&1

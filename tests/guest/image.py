@@ -44,7 +44,7 @@ FailureAction=poweroff-force
 
 [Service]
 Type=oneshot
-ExecStart=/bin/sh -c 'mkdir /work && tar -xf /dev/vdb -C /work && exec /bin/sh /work/guest.sh'
+ExecStart=/bin/sh -c 'mkdir /checkout && tar -xf /dev/vdb -C /checkout && exec /bin/sh /checkout/guest.sh'
 StandardOutput=tty
 StandardError=tty
 TTYPath=/dev/console
