@@ -138,11 +138,10 @@ def _options(env: Mapping[str, str] | None, join: Sequence[Path], streams: tuple
 
 
 def _joiner(cgroups: Sequence[Path]) -> Callable[[], None]:
-    """A function for the child between fork and exec that moves it into `cgroups`, and lets signals reach it."""
+    """A function for the child between fork and exec that moves it into `cgroups`."""
     files = [os.fspath(cgroup / "cgroup.procs") for cgroup in cgroups]
 
     def join() -> None:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, DEFERRED)
         for file in files:
             descriptor = os.open(file, os.O_WRONLY)
             os.write(descriptor, b"0")
@@ -153,12 +152,23 @@ def _joiner(cgroups: Sequence[Path]) -> Callable[[], None]:
 
 @contextmanager
 def signals_deferred() -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM wait until the block is over, and raise then what their handlers raise."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, DEFERRED)
+    """Let Ctrl-C and SIGTERM wait until the block is over, and raise then what their handlers raise.
+
+    Blocking them would not do: the kernel then hands them to any other thread, and Python runs the handler in the main
+    one all the same. Only there it needs deferring.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    before = {number: signal.signal(number, lambda number, frame: came.append(number)) for number in DEFERRED}
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+        for late in dict.fromkeys(came):
+            signal.raise_signal(late)
 
 
 def _launch(argv: Sequence[str], options: dict[str, Any]) -> Any:
