@@ -1,7 +1,7 @@
 """harness on a host with systemd 257 and cgroup v2 alone: in a guest, with real machines inside it.
 
-The short form takes some minutes; `V2=all` adds the whole tune of `scenarios/notes.toml` and the longer tests.
-Without a tracer on purpose: a run without one must work, and in an emulator one would take longer than the trials it
+The short form takes some minutes; `V2=all` adds the whole search of directives for `scenarios/notes.toml`, and the
+longer tests. Without a tracer on purpose: a run without one must work, and in an emulator one would take longer than the trials it
 saves.
 """
 
@@ -66,7 +66,7 @@ def small(tmp_path_factory) -> Path:
     """The run folder of a small service, of which only a few directives are searched."""
     folder = tmp_path_factory.mktemp("small")
     scenario = tiny.write(folder / "scenario", tables=NEEDS_TWO, head=few())
-    tune = f"harness tune brought/{scenario.name} --results out/results"
+    tune = f"harness tune brought/{scenario.name} --only directives --results out/results"
     return in_guest(f"{shlex.join(PYTEST + SHORT)} && {tune}", folder, timeout_s=900, brought=scenario.parent).out
 
 
@@ -111,7 +111,9 @@ def test_machines_work_and_a_small_service_is_tuned(small):
 
 @whole
 def test_notes_is_tuned(tmp_path):
-    out = in_guest("harness tune scenarios/notes.toml --results out/results", tmp_path, timeout_s=1500).out
+    out = in_guest(
+        "harness tune scenarios/notes.toml --only directives --results out/results", tmp_path, timeout_s=1500
+    ).out
     answer = check_run(out)
     assert answer["exposure_before"] >= 9.0
     assert answer["exposure_after"] <= 1.2
