@@ -25,7 +25,7 @@ PACKAGES = (
     "python3 python3-venv initramfs-tools zstd linux-image-cloud-amd64 libseccomp2"
 ).split()
 # Not needed to run the tests, and large.
-TOOLS_LEFT_OUT = ("mypy", "ruff")
+TOOLS_LEFT_OUT = ("mypy", "pandas-stubs", "playwright", "ruff")
 # The cloud kernel has all but the disk's driver built in; a small first root is unpacked faster.
 INITRAMFS = """
 mkdir -p "$1/etc/initramfs-tools/conf.d" "$1/etc/initramfs-tools/hooks"

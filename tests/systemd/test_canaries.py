@@ -22,6 +22,8 @@ VERSION = version_number(BANNER)
 BPF_FRAMEWORK = {"RestrictFileSystems", "SocketBindDeny", "SocketBindAllow", "RestrictNetworkInterfaces"}
 # The machine goes without these capabilities by itself.
 WITHHELD = {("ProtectClock", "capabilities"), ("ProtectKernelModules", "capabilities")}
+if VERSION >= 257:
+    WITHHELD.add(("ProtectKernelTunables", "symbols"))  # systemd-nspawn hides /proc/kallsyms
 FILTERS = {
     "SystemCallFilter", "SystemCallErrorNumber", "SystemCallArchitectures", "RestrictAddressFamilies",
     "RestrictNamespaces", "RestrictRealtime", "RestrictSUIDSGID", "LockPersonality",
