@@ -1,8 +1,8 @@
 """harness on a host with systemd 257 and cgroup v2 alone: in a guest, with real machines inside it.
 
 The short form takes some minutes; `V2=all` adds the whole search of directives for `scenarios/notes.toml`, and the
-longer tests. Without a tracer on purpose: a run without one must work, and in an emulator one would take longer than the trials it
-saves.
+longer tests. Without a tracer on purpose: a run without one must work, and in an emulator one would take longer than
+the trials it saves.
 """
 
 import json
