@@ -5,7 +5,7 @@ mkdir out
 export CI=true PATH=/opt/harness/bin:$PATH
 # The command `harness`, as `pip install --editable` would make it.
 echo /checkout >"$(echo /opt/harness/lib/python3*/site-packages)/harness.pth"
-printf '#!/opt/harness/bin/python\nfrom harness.cli import main\nmain()\n' >/opt/harness/bin/harness
+printf '#!/opt/harness/bin/python\nfrom harness.cli import main\nif __name__ == "__main__":\n    main()\n' >/opt/harness/bin/harness
 chmod 755 /opt/harness/bin/harness
 sh ./command >out/log 2>&1
 status=$?
