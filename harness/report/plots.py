@@ -79,15 +79,6 @@ def search_walk(trials: pd.DataFrame, axes: Axes) -> Axes:
     return axes
 
 
-def exposure_walk(trials: pd.DataFrame, axes: Axes) -> Axes:
-    """Exposure as systemd tells it, of each candidate in the order of trials; only those that came up have one."""
-    measured = trials[trials["exposure"].notna()].sort_values("number")
-    _by_outcome(measured, "exposure", axes)
-    _name(axes, "Trials in the order they ended", "Exposure (0 to 10)")
-    axes.set_ylim(0, 10)
-    return axes
-
-
 def peaks(
     trials: pd.DataFrame, axes: Axes, *, column: str, unit: str, per: float = 1.0, levels: Sequence[Level] = ()
 ) -> Axes:
@@ -136,23 +127,6 @@ def draw_levels(levels: Sequence[Level], axes: Axes) -> Axes:
             fontsize="small",
             color=PALETTE[level.colour],
         )
-    return axes
-
-
-def drift(nights: pd.DataFrame, axes: Axes, *, column: str, unit: str, per: float = 1.0) -> Axes:
-    """One quantity over the nights, a line for each service; nights that told no verdict are hollow."""
-    colours = [PALETTE[name] for name in ("mark", "pass", "warm", "fail", "soft")]
-    for number, (name, rows) in enumerate(nights.groupby("scenario", sort=True)):
-        rows = rows[rows[column].notna()].sort_values("night")
-        colour = colours[number % len(colours)]
-        values = rows[column].astype(float) / per
-        axes.plot(rows["night"], values, "-", color=colour, linewidth=1, label=str(name))
-        clear = rows["verdict"] != "undecided"
-        axes.plot(rows["night"][clear], values[clear], "o", color=colour, markersize=5)
-        axes.plot(rows["night"][~clear], values[~clear], "o", color=colour, markerfacecolor="none", markersize=5)
-    _name(axes, "Night", unit)
-    axes.tick_params(axis="x", rotation=30)
-    _legend(axes)
     return axes
 
 

@@ -1,11 +1,9 @@
-"""Run folders as plain data: one to be read months later, and many to be listed fast.
+"""A run folder as plain data, to be read months later.
 
 Reads what is stored and what was derived, and walks over nothing: `recommendation.json` is taken as it stands.
 """
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
@@ -65,27 +63,9 @@ class Run:
         """Name of the unit."""
         return str(self.facts["scenario_data"]["unit"])
 
-    def samples_file(self, trial_id: str) -> Path:
-        """Where the samples of a trial are, if it has any."""
-        return self.store.trial_folder(trial_id) / "samples.parquet"
-
     def _derived(self, name: str) -> str:
         path = self.store.derived / name
         return path.read_text(encoding="utf-8") if path.exists() else ""
-
-
-@dataclass(frozen=True)
-class Line:
-    """One run in a listing. `started_at` is ISO 8601 in UTC; None is "not known yet"."""
-
-    path: Path
-    scenario: str
-    started_at: str
-    state: str
-    trials: int | None
-    duration_s: float | None
-    exposure_before: float | None
-    exposure_after: float | None
 
 
 def read_recommendation(path: Path) -> dict[str, Any] | None:
@@ -106,28 +86,3 @@ def read_recommendation(path: Path) -> dict[str, Any] | None:
             hint="delete the folder `derived` and make it again: harness report RUN",
         )
     return data
-
-
-def listing(results: Path) -> Iterator[Line]:
-    """Every run below `results`, oldest first; folders that cannot be read are passed over."""
-    found = []
-    for file in results.glob("*/run.json"):
-        try:
-            store = Store.open(file.parent)
-            data = read_recommendation(store.derived / "recommendation.json") or {}
-        except UsageError:
-            continue  # another format, or torn while it was made
-        facts = store.facts
-        found.append(
-            Line(
-                path=store.folder,
-                scenario=str(facts.get("scenario", "")),
-                started_at=str(facts.get("started_at", "")),
-                state=str(data.get("state", facts.get("state", ""))),
-                trials=data.get("trials"),
-                duration_s=data.get("duration_s"),
-                exposure_before=data.get("exposure_before"),
-                exposure_after=data.get("exposure_after"),
-            )
-        )
-    yield from sorted(found, key=lambda line: (line.started_at, line.path.name))
