@@ -142,7 +142,7 @@ def report(
 
 
 @app.command()
-def fit(run: Annotated[Path, typer.Argument(help="A run folder below results/", show_default=False)]) -> None:
+def fit(run: RunFolder) -> None:
     """Fit the limits again from the stored samples of a run, without a machine, and show what they rest on.
 
     Example: harness fit results/redis-20260102-030405

@@ -5,6 +5,7 @@ Every value is escaped, and the page allows itself no script but its own: a jour
 
 import base64
 import hashlib
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -23,20 +24,20 @@ def write(run: Run) -> Path:
 
     Raises UsageError when the run holds no recommendation yet.
     """
-    path = run.store.derived / PAGE
-    write_whole(path, render(run))
-    for export in exports.of_run(run):
+    path, others = run.store.derived / PAGE, exports.of_run(run)
+    write_whole(path, render(run, others))
+    for export in others:
         write_whole(run.store.derived / export.file_name, export.text)
     return path
 
 
-def render(run: Run) -> str:
-    """The page as text."""
+def render(run: Run, others: Sequence[exports.Export]) -> str:
+    """The page as text; `others` are the answer in the words of other tools."""
     page = facts.of_run(run)
     texts = [
         ("Drop-in", f"{run.unit}.d/50-harness.conf", run.drop_in),
         ("Whole unit", run.unit, run.full_unit),
-        *((item.title, item.file_name, item.text) for item in exports.of_run(run)),
+        *((item.title, item.file_name, item.text) for item in others),
     ]
     return from_template("page.html.j2", page=page, texts=texts, figures=charts.of_run(run), states=facts.STATES)
 

@@ -6,7 +6,7 @@ itself, and only to what is there before the service starts.
 
 import ipaddress
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -31,7 +31,8 @@ OWN = {**MADE, "RuntimeDirectory": "/run", "ConfigurationDirectory": "/etc"}
 # Here files come and go, and the whole of it is the exception; what systemd puts there for PrivateTmp= is none.
 WHOLE = ("/tmp", "/var/tmp", "/run")
 PRIVATE = "/systemd-private-"
-NEVER = ("/dev", "/proc", "/sys", "/run/systemd", "/run/user")
+SYSTEMS_OWN = ("/run/systemd", "/run/user")
+NEVER = ("/dev", "/proc", "/sys", *SYSTEMS_OWN)
 EMPTIABLE = ("/opt", "/srv", "/var")
 # With more exceptions than this a list tells less than the directory they are in.
 MOST_KEPT, MOST_PROGRAMS = 12, 6
@@ -49,16 +50,15 @@ class Used:
     written: frozenset[str]
     read: frozenset[str]
     executed: frozenset[str]
-    traced: bool
 
     @classmethod
     def of(cls, baseline: Baseline, seen: Seen | None) -> "Used":
         """From the baseline and, if there was one, the traced pass."""
         if seen is None:
-            return cls(baseline.written, frozenset(), frozenset(), traced=False)
+            return cls(baseline.written, frozenset(), frozenset())
         executed = _absolute(seen.executed)
         written = baseline.written | _absolute(seen.opened_for_writing)
-        return cls(written, _absolute(seen.opened) | executed, executed, traced=True)
+        return cls(written, _absolute(seen.opened) | executed, executed)
 
     @property
     def all(self) -> frozenset[str]:
@@ -69,11 +69,8 @@ class Used:
 def asked_of_tree(used: Used, unit: UnitFile) -> list[str]:
     """Paths whose place in the root tree `needs_of` asks for."""
     places = [*_universe("InaccessiblePaths"), *_universe("ExecPaths")]
-    programs = [
-        *used.executed,
-        *own_programs(unit),
-        *(f"{at}/{name}" for name in own_programs(unit) for at in SEARCHED),
-    ]
+    own = own_programs(unit)
+    programs = [*used.executed, *own, *(f"{at}/{name}" for name in own for at in SEARCHED)]
     parents = {str(parent) for path in used.written for parent in PurePosixPath(path).parents}
     children = {child for path in used.all for place in places if (child := _entry(path, place))}
     devices = {path for path in used.all if path.startswith("/dev/")}
@@ -106,7 +103,7 @@ def needs_of(
         made = ()
     directories = own | {f"{MADE[directive]}/{name}" for directive, name in made}
     spared = [*writable, *directories]
-    programs = _programs(used, unit, tree)
+    programs = _found(own_programs(unit), tree)
     executable = tuple(path for path in _universe("ExecPaths") if tree.get(path) == "directory")
     return Needs(
         networks=scenario.networks,
@@ -117,8 +114,8 @@ def needs_of(
         emptied=tuple(_emptied(used, spared, tree, directories=directories)),
         read_only=tuple(path for path in _universe("ReadOnlyPaths") if not _any_below(used.written, path, own)),
         executable=executable,
-        own_programs=tuple(_found(own_programs(unit), tree)),
-        programs=tuple(programs),
+        own_programs=tuple(programs),
+        programs=tuple(_programs(used, programs, tree)),
         devices=tuple(_devices(used, seen, tree)),
         ports=tuple(_ports(baseline.sockets)),
     )
@@ -208,9 +205,8 @@ def _found(programs: Iterable[str], tree: Tree) -> list[str]:
     return list(dict.fromkeys([*paths, *(tree[path] for path in paths if tree[path].startswith("/"))]))
 
 
-def _programs(used: Used, unit: UnitFile, tree: Tree) -> list[str]:
+def _programs(used: Used, own: Collection[str], tree: Tree) -> list[str]:
     """What was executed beside the unit's own programs; nothing of a directory with too many to list."""
-    own = _found(own_programs(unit), tree)
     others = [path for path in _found(sorted(used.executed), tree) if path not in own and tree.get(path) != "directory"]
     homes = [str(PurePosixPath(path).parent) for path in others]
     return [path for path, home in zip(others, homes, strict=True) if homes.count(home) <= MOST_PROGRAMS]
@@ -282,7 +278,7 @@ def _entry(path: str, place: str) -> str:
 
 
 def _any_below(paths: Iterable[str], place: str, own: Iterable[str]) -> bool:
-    return any(below(path, place) and not below(path, *own, *NEVER[3:]) for path in paths)
+    return any(below(path, place) and not below(path, *own, *SYSTEMS_OWN) for path in paths)
 
 
 def _universe(name: str) -> tuple[str, ...]:

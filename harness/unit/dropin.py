@@ -7,7 +7,7 @@ from harness.unit import listed
 from harness.unit.catalogue import Directive, Kind, Rung, load
 from harness.unit.itemset import kept_by
 from harness.unit.itemset import written as written_set
-from harness.unit.needs import Needs, below
+from harness.unit.needs import NOTHING, Needs, below
 from harness.unit.start import Start
 from harness.unit.syscalls import filter_lines
 from harness.unit.tightening import Tightening
@@ -15,7 +15,6 @@ from harness.unit.unitfile import UnitFile, parse, written
 
 _Lines = list[tuple[str, str]]
 FILE_NAME = "50-harness.conf"
-_NOTHING = Needs()
 # Not in the catalogue: they are fitted and not searched.
 _LIMITS = ("MemoryMax", "MemorySwapMax", "CPUQuota", "CPUQuotaPeriodSec", "TasksMax", "LimitNOFILE", "LimitNPROC")
 
@@ -24,7 +23,7 @@ def render(
     accepted: Collection[Tightening],
     start: Start,
     *,
-    needs: Needs = _NOTHING,
+    needs: Needs = NOTHING,
     comments: Mapping[str, Sequence[str]] | None = None,
     header: Sequence[str] = (),
 ) -> str:
@@ -42,7 +41,7 @@ def render(
     done: set[str] = set()
     for directive in load():
         lines = _directive_lines(directive, steps.get(directive.name, []), start, needs)
-        lines += _exceptions(directive.name, steps, start, needs)
+        lines += _exceptions(directive.name, steps, needs)
         lines = [(key, value) for key, value in lines if key not in done]
         done.update(key for key, _ in lines)
         if lines:
@@ -122,23 +121,18 @@ def _address_lines(rung: Rung, needs: Needs) -> _Lines:
     return [*lines, ("IPAddressAllow", " ".join(allowed))] if rung.allow else lines
 
 
-def _exceptions(name: str, steps: Mapping[str, list[Tightening]], start: Start, needs: Needs) -> _Lines:
+def _exceptions(name: str, steps: Mapping[str, list[Tightening]], needs: Needs) -> _Lines:
     """What stays open beside a restriction that is in force: written as a directive of its own."""
     denied = _denied(steps.get(name, []))
     if name == "ReadWritePaths" and ("ProtectSystem" in steps or "ProtectHome" in steps):
-        own_tmp = "PrivateTmp" in steps
-
-        def of_use(path: str) -> bool:
-            return not (own_tmp and below(path, *listed.PRIVATE_TMP))
-
-        paths = listed.exceptions(name, denied, start, needs, keep=of_use)
+        own_tmp = listed.PRIVATE_TMP if "PrivateTmp" in steps else ()
+        paths = [path for path in listed.still_writable(denied, needs) if not below(path, *own_tmp)]
         made = needs.directories if "ProtectSystem" in steps else ()
         return [*((name, listed.literal_path(path)) for path in paths), *((key, _plain(value)) for key, value in made)]
     if name == "TemporaryFileSystem":
         return listed.bound(denied, _denied(steps.get("ReadWritePaths", [])), needs)
     if name == "ExecPaths" and "NoExecPaths" in steps:
-        paths = listed.exceptions(name, denied, start, needs, keep=bool)
-        return [(name, listed.literal_path(path)) for path in paths]
+        return [(name, listed.literal_path(path)) for path in listed.still_executable(denied, needs)]
     if name == "DeviceAllow" and "DevicePolicy" in steps:
         strict = any(step.rung == "strict" for step in steps["DevicePolicy"])
         return [(name, value) for value in listed.devices(denied, needs, strict=strict)]

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterable
 from harness.errors import UnitError
 from harness.unit.catalogue import Directive
 from harness.unit.needs import Needs, below
-from harness.unit.start import Start
+from harness.unit.start import Start, words
 
 Lines = list[tuple[str, str]]
 PRIVATE_TMP = ("/tmp", "/var/tmp")
@@ -26,21 +26,21 @@ def members(directive: Directive, start: Start, needs: Needs) -> tuple[str, ...]
     return tuple(dict.fromkeys(_word(item) for item in found))
 
 
-def rests_on(directive: Directive, item: str, needs: Needs) -> tuple[tuple[str, str], ...]:
-    """(directive, rung or item) of the tightenings without which denying `item` would mean nothing."""
+def rests_on(directive: Directive, item: str, needs: Needs) -> tuple[str, ...]:
+    """Labels of the tightenings without which denying `item` would mean nothing."""
     path = plain(item)
     if directive.name == "ReadWritePaths":
         if below(path, "/usr", "/boot", "/efi"):
-            return (("ProtectSystem", "yes"),)
-        return (("ProtectSystem", "full" if below(path, "/etc") else "strict"),)
+            return ("ProtectSystem=yes",)
+        return ("ProtectSystem=full",) if below(path, "/etc") else ("ProtectSystem=strict",)
     if directive.name == "ReadOnlyPaths" and path == "/run":
-        return (("ProtectSystem", "strict"),)
+        return ("ProtectSystem=strict",)
     if directive.name == "ExecPaths":
-        home = next((place for place in needs.executable if path != place and below(path, place)), "")
-        return (("NoExecPaths", "/"), *((("ExecPaths", home),) if home else ()))
+        homes = [place for place in needs.executable if path != place and below(path, place)]
+        return ("NoExecPaths -/", *(f"ExecPaths -{place}" for place in homes[:1]))
     if directive.name == "DeviceAllow":
-        return (("DevicePolicy", "closed" if not _standard(path) else "strict"),)
-    return (("SocketBindDeny", "any"),) if directive.name == "SocketBindAllow" else ()
+        return ("DevicePolicy=strict",) if _standard(path) else ("DevicePolicy=closed",)
+    return ("SocketBindDeny=any",) if directive.name == "SocketBindAllow" else ()
 
 
 def lines(directive: Directive, denied: Collection[str], start: Start, needs: Needs) -> Lines:
@@ -58,18 +58,17 @@ def lines(directive: Directive, denied: Collection[str], start: Start, needs: Ne
     return []  # the exceptions that are left stand with what they are exceptions to
 
 
-def exceptions(
-    name: str, denied: Collection[str], start: Start, needs: Needs, *, keep: Callable[[str], bool]
-) -> list[str]:
-    """Paths left open: what of ReadWritePaths= or ExecPaths= is not denied, and `keep` says is of use."""
-    if name == "ReadWritePaths":
-        return [path for path in needs.writable if _word(path) not in denied and keep(path)]
+def still_writable(denied: Collection[str], needs: Needs) -> list[str]:
+    """Paths that stay excepted from a read-only file system."""
+    return [path for path in needs.writable if _word(path) not in denied]
+
+
+def still_executable(denied: Collection[str], needs: Needs) -> list[str]:
+    """Directories in which programs still run, and programs beside them."""
     shut = [plain(item) for item in denied]
-    open_directories = [path for path in needs.executable if path not in shut]
-    beside = [path for path in (*needs.own_programs, *needs.programs) if path not in shut]
-    return [
-        path for path in [*open_directories, *beside] if path in open_directories or not below(path, *open_directories)
-    ]
+    directories = [path for path in needs.executable if path not in shut]
+    programs = [path for path in (*needs.own_programs, *needs.programs) if path not in shut]
+    return [*directories, *(path for path in programs if not below(path, *directories))]
 
 
 def bound(emptied: Collection[str], shut: Collection[str], needs: Needs) -> Lines:
@@ -122,11 +121,9 @@ def _word(path: str) -> str:
     return path.replace("\\", "\\x5c").replace(" ", "\\x20")
 
 
-def _own_words(start: Start, name: str) -> list[str]:
-    kept: list[str] = []
-    for line in start.lines(name):
-        kept = [*kept, *line.split()] if line else []
-    return [] if any(word.startswith("~") for word in kept) else kept
+def _own_words(start: Start, name: str) -> tuple[str, ...]:
+    kept = words(start.lines(name))
+    return () if any(word.startswith("~") for word in kept) else kept
 
 
 def _standard(path: str) -> bool:

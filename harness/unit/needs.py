@@ -42,6 +42,9 @@ class Needs:
     ports: tuple[str, ...] = ()
 
 
+NOTHING = Needs()
+
+
 def below(path: str, *directories: str) -> bool:
     """Whether `path` is one of `directories` or lies in one."""
     return any(path == directory or path.startswith(directory.rstrip("/") + "/") for directory in directories)

@@ -1,6 +1,6 @@
 """Where a search starts: the unit as shipped, or stripped of its sandboxing, and what its own settings amount to."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -162,10 +162,10 @@ def _on_masks(directive: Directive, text: str) -> tuple[Rung, tuple[Rung, ...]]:
 
 
 def _on_addresses(start: Start, directive: Directive) -> str:
-    denied = _words(start.own(directive))
+    denied = frozenset(words(start.own(directive)))
     if not denied:
         return ""
-    allowed = _words(start.own(load()["IPAddressAllow"]))
+    allowed = frozenset(words(start.own(load()["IPAddressAllow"])))
     if not any(every <= denied for every in _EVERY_ADDRESS):
         raise NotUnderstood("the unit denies addresses of its own choice")
     if not allowed:
@@ -175,8 +175,9 @@ def _on_addresses(start: Start, directive: Directive) -> str:
     raise NotUnderstood("the unit allows addresses of its own choice")
 
 
-def _words(lines: tuple[str, ...]) -> frozenset[str]:
+def words(lines: Iterable[str]) -> tuple[str, ...]:
+    """The words of a list's lines since its last reset."""
     kept: list[str] = []
     for line in lines:
         kept = [*kept, *line.split()] if line else []
-    return frozenset(kept)
+    return tuple(kept)

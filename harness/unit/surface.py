@@ -10,13 +10,12 @@ from dataclasses import dataclass
 from harness.unit import catalogue, dropin
 from harness.unit.catalogue import ALLOW_LIST
 from harness.unit.itemset import OTHER, kept_by
-from harness.unit.needs import Needs
+from harness.unit.needs import NOTHING, Needs
 from harness.unit.start import NotUnderstood, Start
 from harness.unit.tightening import Tightening
 from harness.unit.unitfile import parse
 
 KNOWN = "@known"
-_NOTHING = Needs()
 COUNTED = (
     ("capabilities", "CapabilityBoundingSet"),
     ("address families", "RestrictAddressFamilies"),
@@ -33,7 +32,7 @@ class Reach:
     after: str
 
 
-def reach(accepted: Collection[Tightening], start: Start, *, needs: Needs = _NOTHING) -> list[Reach]:
+def reach(accepted: Collection[Tightening], start: Start, *, needs: Needs = NOTHING) -> list[Reach]:
     """What the service can reach at the start of the search, and with everything accepted."""
     rows = [_set(what, directive, accepted, start) for what, directive in COUNTED]
     calls = _calls(accepted, start)

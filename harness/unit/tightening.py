@@ -9,7 +9,7 @@ from harness.errors import UnitError
 from harness.unit import listed
 from harness.unit.catalogue import Bundle, Catalogue, Directive, Kind
 from harness.unit.itemset import OTHER, kept_by
-from harness.unit.needs import Needs
+from harness.unit.needs import NOTHING, Needs
 from harness.unit.start import NotUnderstood, Start, StartKind, standing
 from harness.unit.syscalls import cut_out, own_filter
 
@@ -17,7 +17,6 @@ __all__ = ["LeftOut", "Offer", "Start", "StartKind", "Tightening", "left_out", "
 
 _RUNG_LABEL = re.compile(r"(\w+)=(.+)")
 _ITEMS_LABEL = re.compile(r"(\w+)((?: -\S+)+)")
-_NOTHING = Needs()
 # systemd.exec(5), NoNewPrivileges=: implied by every filter of a unit without CAP_SYS_ADMIN, up to this version; later
 # ones keep the capability until the filters are installed.
 LAST_IMPLYING = 254
@@ -84,7 +83,7 @@ class LeftOut:
 
 
 def offers(
-    catalogue: Catalogue, *, version: int, start: Start, leave_alone: Collection[str] = (), needs: Needs = _NOTHING
+    catalogue: Catalogue, *, version: int, start: Start, leave_alone: Collection[str] = (), needs: Needs = NOTHING
 ) -> tuple[Offer, ...]:
     """Every step from the start that this systemd knows, in catalogue order, each after what it requires."""
     found: list[Offer] = []
@@ -122,7 +121,7 @@ def _with_implied(found: Collection[Offer], catalogue: Catalogue, *, version: in
 
 
 def left_out(
-    catalogue: Catalogue, *, version: int, start: Start, leave_alone: Collection[str] = (), needs: Needs = _NOTHING
+    catalogue: Catalogue, *, version: int, start: Start, leave_alone: Collection[str] = (), needs: Needs = NOTHING
 ) -> tuple[LeftOut, ...]:
     """What `offers` does not offer: whole directives, then single rungs (their value stands before the reason)."""
     found: list[LeftOut] = []
@@ -169,20 +168,15 @@ def _steps(directive: Directive, version: int, start: Start, needs: Needs) -> It
 
 def _members(directive: Directive, start: Start, needs: Needs) -> Iterator[Offer]:
     for item in listed.members(directive, start, needs):
-        rests = {_named(*step) for step in listed.rests_on(directive, item, needs)}
-        yield Offer(Tightening(directive.name, items=(item,)), frozenset(rests), 0, directive.item_risk)
-
-
-def _named(directive: str, value: str) -> Tightening:
-    is_item = directive in ("NoExecPaths", "ExecPaths")
-    return Tightening(directive, items=(value,)) if is_item else Tightening(directive, value)
+        rests = frozenset(map(Tightening.from_label, listed.rests_on(directive, item, needs)))
+        yield Offer(Tightening(directive.name, items=(item,)), rests, 0, directive.item_risk)
 
 
 def _climbs(directive: Directive, version: int, start: Start, needs: Needs) -> Iterator[Offer]:
     below, above = standing(directive, start)
     climbed: list[Tightening] = []
     for rung in above:
-        without_peers = rung.allow == "localhost" and rung.peers and not (needs.peers or needs.networks)
+        without_peers = rung.only_with_peers and not (needs.peers or needs.networks)
         if rung.why_not or rung.version > version or without_peers:
             continue
         step = Tightening(directive.name, rung.value)
