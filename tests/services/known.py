@@ -165,7 +165,11 @@ USERS = "PrivateUsers=yes"
 NETWORK = "PrivateNetwork=yes"
 ALLOW_LIST = "SystemCallFilter=@system-service"
 BECOMING_NOBODY = (without("CAP_SETUID"), without("CAP_SETGID"), calls("setgroups"), calls("setresuid"))
-SOMEBODY = "setpriv --reuid=65534 --clear-groups sleep 60 >/dev/null 2>&1 & sh ask.sh $!"
+# Until it has become somebody else, whoever is asked of it needs no privilege: proc(5), owner of /proc/PID.
+SOMEBODY = """
+setpriv --reuid=65534 --clear-groups sleep 60 >/dev/null 2>&1 &
+until test "$(stat -c %u /proc/$!)" = 65534; do :; done
+sh ask.sh $!"""
 GREETED = "bash -c 'read line </dev/tcp/127.0.0.1/8100; echo $line'"
 GREETED_BY_NAME = """python3 -ISc 'import socket; s = socket.socket(1); s.connect("\\0known"); print(s.recv(9))'"""
 READ_BY_NOBODY = "setpriv --reuid=65534 --regid=1 --clear-groups cat /run/known/shared"
