@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-DEBIAN_PACKAGES := systemd-container iproute2 util-linux mount bpftrace python3 python3-venv
+DEBIAN_PACKAGES := systemd-container iproute2 util-linux mount bpftrace strace python3 python3-venv
 DEMO_PACKAGES := redis-server
 LARGER_PACKAGES := postgresql mosquitto mosquitto-clients unbound dns-root-data openssh-server openssh-client nodejs \
 	python3-uvicorn python3-wsproto

@@ -16,6 +16,7 @@ from harness.results.store import Store
 from harness.scenario import Scenario
 from harness.trial.pool import Pool
 from harness.trial.run import Trial
+from harness.unit.unitfile import UnitFile
 
 ID_DIGITS = 12
 OBSERVE = "observe"
@@ -29,11 +30,12 @@ Key = tuple[str, bool]
 
 @dataclass(frozen=True)
 class Request:
-    """A candidate to try: its drop-in, the labels of its tightenings, and the phase that asks."""
+    """A candidate to try: its drop-in, the labels of its tightenings, the phase that asks, and the unit to trace."""
 
     drop_in: str
     tightenings: tuple[str, ...] = ()
     purpose: str = "search"
+    trace: UnitFile | None = None
 
     @property
     def traced(self) -> bool:
@@ -111,7 +113,7 @@ class Attempts:
             repeat=repeat,
             purpose=request.purpose,
             tightenings=request.tightenings,
-            trace=request.traced,
+            trace=request.trace,
             sampled=request.sampled,
             quiet_wait_s=min(QUIET_WAIT_S, max(0.0, QUIET_WAIT_IN_ALL_S - self._waited_s)),
             patience_s=self.patience_s,

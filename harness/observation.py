@@ -152,7 +152,7 @@ class UnitState:
 class Seen:
     """What a traced pass saw the unit use: names as the kernel's manual pages have them, paths as they were given.
 
-    `capabilities` are the numbers of those asked for and granted; None where this kernel cannot tell.
+    `capabilities` are the numbers of those asked for and granted; None where the tracer or this kernel cannot tell.
     """
 
     calls: tuple[str, ...]
@@ -164,6 +164,7 @@ class Seen:
     executed: tuple[str, ...]
     namespaces: tuple[str, ...]
     writable_code: bool
+    tracer: str = "bpftrace"
 
 
 @dataclass(frozen=True)

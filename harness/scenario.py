@@ -21,7 +21,7 @@ from pydantic import AfterValidator, Field, ValidationError, field_validator, mo
 
 from harness.errors import ScenarioError
 from harness.mistakes import Wording
-from harness.steps import Check, LifeCycle, Limits, Pattern, Ready, Seconds, Step, StepKind, Table
+from harness.steps import Check, Flaky, LifeCycle, Limits, Pattern, Ready, Seconds, Step, StepKind, Table
 
 FORMAT = 1
 INSIDE = "/harness-scenario"
@@ -123,6 +123,10 @@ class Scenario(Table):
     life_cycle: tuple[LifeCycle, ...] = Field((), description="Reload, restart, signals, and commands between them")
     after: tuple[Step, ...] = Field((), description="What must be true after it was stopped")
     limits: Limits = Field(default_factory=lambda: Limits.model_validate({}), description="How limits are fitted")
+    flaky: Flaky = Field(default_factory=lambda: Flaky.model_validate({}), description="How a flaky service is judged")
+    run_as: str = Field(
+        "", pattern=r"^([a-z_][a-z0-9_-]*)?$", description="For a service of root: a user to try, or `dynamic`"
+    )
     leave_alone: dict[str, str] = Field({}, description="Directives not to touch, each with the reason")
     ignore_log: tuple[Pattern, ...] = Field((), description="Regular expressions of log lines that are no damage")
     path: Path = Field(Path(), exclude=True)
@@ -222,6 +226,7 @@ _WORDING = Wording(
         "companions": Companion,
         "ready": Ready,
         "limits": Limits,
+        "flaky": Flaky,
     },
     hidden={"path"},
 )
@@ -288,6 +293,7 @@ __all__ = [
     "INSIDE",
     "Check",
     "Companion",
+    "Flaky",
     "InstalledFile",
     "LifeCycle",
     "Limits",

@@ -89,6 +89,14 @@ class LifeCycle(Check):
         return self
 
 
+class Flaky(Table):
+    """What may be concluded about a service that fails at times by itself."""
+
+    failure_rate_max: float = Field(0.3, ge=0, le=0.5, description="How often it may fail with nothing tightened")
+    false_refusal: float = Field(0.01, ge=0.0001, le=0.2, description="Chance to refuse a candidate that works")
+    false_acceptance: float = Field(0.01, ge=0.0001, le=0.2, description="Chance to accept one that does not")
+
+
 class Limits(Table):
     """How limits are fitted, after the directives."""
 

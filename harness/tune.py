@@ -10,24 +10,26 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any
 
-from harness.attempts import OBSERVE, Attempts, Request, labels
-from harness.errors import BaselineError, HarnessError, MachineError
+from harness.attempts import Attempts, Request, labels
+from harness.bare import Bare
+from harness.errors import BaselineError
 from harness.fitting import Fitting
 from harness.inspection import Inspection
 from harness.judge.baseline import Baseline
 from harness.judge.rules import judge
-from harness.judge.verdict import Outcome, Verdict
+from harness.judge.verdict import Verdict
 from harness.limits.found import Found
-from harness.observation import Observation, Seen
+from harness.observation import Observation
 from harness.results.recommendation import Answer, Confirmation
 from harness.scenario import Scenario, StepKind
 from harness.scenario import Start as ScenarioStart
-from harness.search.backtrack import bisect_accepted
+from harness.search import run_as
 from harness.search.needs import Tree, Used, asked_of_tree, needs_of
 from harness.search.options import Option
 from harness.search.prior import risks
-from harness.search.result import Budget, Progress, SearchResult, Settings, Stop
-from harness.search.search import search
+from harness.search.result import Budget, Progress, SearchResult, Settings
+from harness.search.sequential import Errors
+from harness.search.settle import Settling, Trials
 from harness.unit import catalogue, dropin
 from harness.unit.canary import CanaryResult, Standing, of_tightening, standing_of
 from harness.unit.needs import Needs
@@ -35,8 +37,8 @@ from harness.unit.start import Start, StartKind
 from harness.unit.tightening import LeftOut, Offer, Tightening, left_out, offers
 from harness.unit.unitfile import parse_cat
 
-# Backtracks after a failed confirmation before the run says that the service is too flaky to decide.
-MAXIMUM_BACKTRACKS = 3
+# Most trials spent on why a refused tightening fails: by itself, by chance, or together with another.
+PAIR_TRIALS = 12
 
 
 class Only(Enum):
@@ -81,7 +83,6 @@ class Walk:
         groups = self.inspection.syscall_groups
         self.start = Start.of(self.unit, kind, leave_alone=self.scenario.leave_alone, groups=groups)
         self.needs = Needs(networks=self.scenario.networks)
-        self.seen: Seen | None = None
         self.verdicts: dict[str, Verdict] = {}
 
     def run(self, *, spent_s: float = 0.0, clock: Callable[[], float] = time.monotonic) -> Answer:
@@ -90,8 +91,13 @@ class Walk:
         Raises BaselineError when the service does not pass its own scenario, MachineError when it cannot be tried.
         """
         began = clock()
-        observations = self._baseline()
+        self.bare = self._bare()
+        observations = self.bare.run()
         baseline = Baseline.of(observations)
+        refused_user = None
+        if self.scenario.run_as and not self.start.has_user:
+            observations, refused_user = self._as_user(observations, baseline)
+            baseline = Baseline.of(observations)
         self.attempts.patience_s = baseline.patience_s(self.scenario)
         self.needs = self._needs_of(baseline)
         offered, excluded = self._offers()
@@ -106,12 +112,14 @@ class Walk:
             inspection=self.inspection,
             start=self.start,
             unit=self.unit,
-            result=result,
+            result=result if refused_user is None else result.refusing(*refused_user),
             confirmation=confirmation,
             left_out=excluded,
             canaries=self.canaries,
             needs=self.needs,
             limits=limits,
+            reliability=self.bare.reliability,
+            tracer="" if self.bare.seen is None else self.bare.seen.tracer,
             exposure_before=_worst([item.exposure for item in observations]),
             trials=self.attempts.trials,
             duration_s=spent_s + clock() - began,
@@ -122,26 +130,43 @@ class Walk:
         """The drop-in text of a candidate."""
         return dropin.render(accepted, self.start, needs=self.needs)
 
-    def _baseline(self) -> list[Observation]:
-        self.heard("baseline", None)
-        text = self.render(())
-        traced, plain = Request(text, purpose=OBSERVE), Request(text, purpose="baseline")
-        seen, *observations = self.attempts.run([traced] + [plain] * self.scenario.baseline_runs)
-        self.seen = seen.seen
-        verdicts = [judge(self.scenario, item, catalogue=self.catalogue) for item in observations]
-        self._keep(verdicts)
-        if not all(verdict.passed for verdict in verdicts):
-            raise _baseline_error(self.scenario, verdicts)
-        return observations
+    def _bare(self) -> Bare:
+        return Bare(self.scenario, self.attempts, self.catalogue, self.render(()), unit=self.unit, keep=self._keep)
+
+    def _as_user(
+        self, observations: list[Observation], baseline: Baseline
+    ) -> tuple[list[Observation], tuple[Tightening, tuple[Verdict, ...]] | None]:
+        """The baseline as the user that the scenario asks for, or the old one and why it has to stay root."""
+        before = self.start, self.bare
+        needs = self._needs_of(baseline)
+        self.start = replace(
+            self.start, run_as=run_as.lines(self.scenario.run_as, baseline.written, needs, self.bare.seen)
+        )
+        self.bare = self._bare()
+        try:
+            found = self.bare.run()
+            lost = self._novel(found, baseline)
+        except BaselineError:
+            lost = tuple(verdict for verdict in self.bare.verdicts if verdict.failed)
+        if not lost:
+            return found, None
+        self.start, self.bare = before
+        return observations, (run_as.tightening(self.scenario.run_as), lost)
+
+    def _novel(self, observations: Sequence[Observation], baseline: Baseline) -> tuple[Verdict, ...]:
+        """Failures by what the service newly logs, or no longer does; its files and users are others now."""
+        known = replace(baseline, kept_files=frozenset(), identities=frozenset(), privileges={})
+        verdicts = [judge(self.scenario, item, catalogue=self.catalogue, baseline=known) for item in observations]
+        return tuple(verdict for verdict in verdicts if verdict.failed)
 
     def _needs_of(self, baseline: Baseline) -> Needs:
         """What candidates must spare; what the root tree holds was asked once, and is a fact of the run."""
-        tree = self.tree(asked_of_tree(Used.of(baseline, self.seen), self.unit))
+        tree = self.tree(asked_of_tree(Used.of(baseline, self.bare.seen), self.unit))
         return needs_of(
             self.scenario,
             self.unit,
             baseline,
-            self.seen,
+            self.bare.seen,
             tree=tree,
             idle=self.inspection.written,
             has_user=self.start.has_user,
@@ -156,7 +181,7 @@ class Walk:
 
     def _options(self, offered: Sequence[Offer], baseline: Baseline) -> list[Option[Tightening]]:
         groups = self.inspection.syscall_groups
-        chances = risks(offered, baseline, self.scenario, seen=self.seen, needs=self.needs, groups=groups)
+        chances = risks(offered, baseline, self.scenario, seen=self.bare.seen, needs=self.needs, groups=groups)
         return [
             Option(
                 key=offer.tightening,
@@ -171,34 +196,46 @@ class Walk:
     def _search(
         self, options: list[Option[Tightening]], baseline: Baseline
     ) -> tuple[SearchResult[Tightening], Confirmation]:
+        exposures: dict[frozenset[Tightening], list[float | None]] = {}
+
         def attempt(candidates: Sequence[frozenset[Tightening]]) -> list[Verdict]:
-            return self._try(candidates, baseline, purpose="search")
+            return [verdict for verdict, _ in self._try(candidates, baseline, purpose="search")]
 
-        def progress(event: Progress) -> None:
-            self.heard("search", event)
+        def confirm(candidates: Sequence[frozenset[Tightening]]) -> list[Verdict]:
+            judged = self._try(candidates, baseline, purpose="confirm")
+            for candidate, (_, observation) in zip(candidates, judged, strict=True):
+                exposures.setdefault(candidate, []).append(observation.exposure)
+            return [verdict for verdict, _ in judged]
 
-        settings = Settings(workers=self.workers)
-        budget = Budget(max_trials=self._trials_left(), expired=self.limits.expired)
-        result = search(options, attempt, settings=settings, budget=budget, progress=progress)
-        for _ in range(MAXIMUM_BACKTRACKS):
-            if result.stop is not Stop.TIGHT:
-                return result, Confirmation()
-            confirmation = self._confirm(result.accepted, baseline)
-            if confirmation.passed or confirmation.unresolved:
-                return result, confirmation
-            self.heard("backtrack", None)
-            budget = replace(budget, max_trials=self._trials_left())
-            result = bisect_accepted(options, result, attempt=attempt, settings=settings, budget=budget).result
-        return result, self._confirm(result.accepted, baseline)
+        wanted = self.scenario.flaky
+        settled = Settling(
+            options,
+            Trials(attempt, confirm, self.bare.measure),
+            self.bare.reliability,
+            confirm_runs=self.scenario.confirm_runs,
+            settings=Settings(workers=self.workers, pair_trials=PAIR_TRIALS),
+            budget=self._budget,
+            errors=Errors(wanted.false_refusal, wanted.false_acceptance),
+            progress=self.heard,
+        ).run()
+        exposure = _worst(exposures.get(settled.result.accepted, []))
+        return settled.result, Confirmation(settled.verdicts, exposure, settled.confirmed)
+
+    def _budget(self) -> Budget:
+        """What is left; the search counts questions, some of which take several trials."""
+        left = self._trials_left()
+        return Budget(max_trials=left, expired=lambda: self.limits.expired() or self._trials_left() == 0)
 
     def _trials_left(self) -> int | None:
         if self.limits.max_trials is None:
             return None
         return max(0, self.limits.max_trials - self.attempts.trials - self.scenario.confirm_runs)
 
-    def _try(self, candidates: Sequence[frozenset[Tightening]], baseline: Baseline, *, purpose: str) -> list[Verdict]:
+    def _try(
+        self, candidates: Sequence[frozenset[Tightening]], baseline: Baseline, *, purpose: str
+    ) -> list[tuple[Verdict, Observation]]:
         requests = [Request(self.render(item), labels(item), purpose) for item in candidates]
-        return [verdict for verdict, _ in self._judged(requests, baseline)]
+        return self._judged(requests, baseline)
 
     def _judged(self, requests: Sequence[Request], baseline: Baseline) -> list[tuple[Verdict, Observation]]:
         """Run and judge; a trial that was only too slow counts as such only if it is so again."""
@@ -253,10 +290,9 @@ class Walk:
 
     def _confirm(self, accepted: frozenset[Tightening], baseline: Baseline) -> Confirmation:
         self.heard("confirm", None)
-        request = Request(self.render(accepted), labels(accepted), "confirm")
-        judged = self._judged([request] * self.scenario.confirm_runs, baseline)
-        verdicts = tuple(verdict for verdict, _ in judged)
-        return Confirmation(verdicts, _worst([observation.exposure for _, observation in judged]))
+        judged = self._try([accepted] * self.scenario.confirm_runs, baseline, purpose="confirm")
+        exposure = _worst([observation.exposure for _, observation in judged])
+        return Confirmation.of_all([verdict for verdict, _ in judged], exposure)
 
 
 def _enforceable(
@@ -277,26 +313,6 @@ def _enforceable(
 def _worst(exposures: Sequence[float | None]) -> float | None:
     measured = [value for value in exposures if value is not None]
     return max(measured) if measured else None
-
-
-def _baseline_error(scenario: Scenario, verdicts: Sequence[Verdict]) -> HarnessError:
-    """Say which of never passes, flaky, too slow or lost it is, with the commands to see it by hand."""
-    failed = [verdict for verdict in verdicts if verdict.outcome is not Outcome.PASS]
-    first = failed[0]
-    passed = len(verdicts) - len(failed)
-    if first.outcome is Outcome.UNRESOLVED:
-        return MachineError(f"the baseline could not be tried: {first.reason}", hint="run the same command again")
-    if passed:
-        what = f"the service is flaky: the baseline passed {passed} of {len(verdicts)} runs"
-    elif all("no end within" in verdict.reason or "did not finish" in verdict.reason for verdict in failed):
-        what = "the baseline is too slow: it never ends in time"
-    else:
-        what = "the baseline never passes"
-    evidence = "".join(f"\n    {line}" for line in first.detail.splitlines())
-    return BaselineError(
-        f"{what}; {scenario.unit} without any tightening, trial {first.trial_id}: {first.reason}{evidence}",
-        hint=f"see it by hand: `harness try {scenario.path}` runs one baseline trial and shows all of it",
-    )
 
 
 __all__ = ["Limits", "Offer", "Only", "Walk"]

@@ -22,6 +22,7 @@ RANKS = {
     "search": 3,
     "limits": 3,
     "fitting": 6,
+    "bare": 6,
     "results": 4,
     "report": 5,
     "trial": 3,
@@ -31,7 +32,7 @@ RANKS = {
     "session": 8,
     "cli": 9,
 }
-TOUCHING = {"machine", "trial", "attempts", "fitting", "tune", "init", "session", "cli"}
+TOUCHING = {"machine", "trial", "attempts", "bare", "fitting", "tune", "init", "session", "cli"}
 THINKING = set(RANKS) - TOUCHING
 ONLY_IMPORTERS = {
     "sh": {"machine/shell.py"},

@@ -1,15 +1,16 @@
 """The answer of a run as data: each setting with its reason, each refusal with its witness."""
 
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Self
 
 from harness.inspection import Inspection
-from harness.judge.verdict import Verdict
+from harness.judge.verdict import Outcome, Verdict
 from harness.limits import advice
 from harness.limits.found import Found, State
 from harness.scenario import Scenario
 from harness.search.result import SearchResult, Stop
+from harness.search.sequential import Reliability
 from harness.unit import dropin
 from harness.unit.canary import CanaryResult, Standing, standing_of
 from harness.unit.needs import Needs
@@ -23,20 +24,33 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Confirmation:
-    """Passes of the whole answer with fresh seeds; `exposure` is the highest that systemd reported in them."""
+    """Runs of the whole answer with fresh seeds, and what they tell together; None when there were none.
+
+    Every run has to pass, unless the service fails at times by itself: then a sequential test tells. `exposure` is the
+    highest that systemd reported in them.
+    """
 
     verdicts: tuple[Verdict, ...] = ()
     exposure: float | None = None
+    outcome: Outcome | None = None
+
+    @classmethod
+    def of_all(cls, verdicts: Sequence[Verdict], exposure: float | None) -> Self:
+        """A confirmation for which every run has to pass."""
+        for outcome in (Outcome.FAIL, Outcome.UNRESOLVED):
+            if any(verdict.outcome is outcome for verdict in verdicts):
+                return cls(tuple(verdicts), exposure, outcome)
+        return cls(tuple(verdicts), exposure, Outcome.PASS)
 
     @property
     def passed(self) -> bool:
-        """Whether there were any, and every one passed."""
-        return bool(self.verdicts) and all(verdict.passed for verdict in self.verdicts)
+        """Whether the answer works."""
+        return self.outcome is Outcome.PASS
 
     @property
-    def unresolved(self) -> bool:
-        """Whether none failed, but a machine was lost."""
-        return bool(self.verdicts) and not any(verdict.failed for verdict in self.verdicts) and not self.passed
+    def passes(self) -> tuple[Verdict, ...]:
+        """The runs that passed."""
+        return tuple(verdict for verdict in self.verdicts if verdict.passed)
 
 
 @dataclass(frozen=True)
@@ -52,17 +66,18 @@ class Answer:
     left_out: tuple[LeftOut, ...]
     canaries: tuple[CanaryResult, ...]
     needs: Needs
+    reliability: Reliability
+    tracer: str
     exposure_before: float | None
     trials: int
     duration_s: float
     limits: Found | None = None
-    notes: tuple[str, ...] = field(default=())
     verdicts: tuple[Verdict, ...] = ()
 
     @property
     def confirmed(self) -> int:
-        """How many confirming runs passed, 0 if any failed."""
-        return len(self.confirmation.verdicts) if self.confirmation.passed else 0
+        """How many confirming runs passed, 0 if they tell that it does not work."""
+        return len(self.confirmation.passes) if self.confirmation.passed else 0
 
     @property
     def is_tight(self) -> bool:
@@ -91,7 +106,7 @@ class Answer:
     def passing_trial(self) -> str:
         """The trial in which everything accepted passed together, "" when there was none."""
         if self.confirmation.passed:
-            return self.confirmation.verdicts[0].trial_id
+            return self.confirmation.passes[0].trial_id
         passing = [
             d for d in self.result.decisions if d.verdict.passed and d.accepted | d.added == self.result.accepted
         ]
@@ -115,6 +130,8 @@ class Answer:
         trial = self.passing_trial()
         for directive in dict.fromkeys(key.directive for key in sorted(self.result.accepted)):
             lines[directive] = [f"tight: passed trial {trial}"]
+        for directive, _ in self.start.run_as[:1]:
+            lines[directive] = [f"as another user than root, as asked: passed trial {trial}"]
         for key, verdict in self.refusals():
             if key.directive in lines and lines[key.directive][0].startswith("tight"):
                 lines[key.directive][0] = f"passed trial {trial}"
@@ -174,6 +191,8 @@ class Answer:
             "trials": self.trials,
             "duration_s": round(self.duration_s, 1),
             "confirmed": self.confirmed,
+            "baseline": asdict(self.reliability),
+            "tracer": self.tracer,
             "settings": [
                 {**key.to_json(), "label": key.label, "reason": f"tight: passed trial {trial}", "trial": trial}
                 | {"standing": self.standing(key).value}

@@ -55,7 +55,7 @@ def bisect_accepted(
         halted = halt.stop
     left = None if budget.max_trials is None else max(0, budget.max_trials - ledger.trials)
     result = Walk(
-        Options(_doubted(options, previous, settings)),
+        Options(doubted(options, previous, settings)),
         attempt,
         settings=replace(settings, acceptance_repeats=settings.acceptance_repeats + 1),
         budget=replace(budget, max_trials=left if halted is None else 0),
@@ -66,7 +66,7 @@ def bisect_accepted(
     return Backtrack(cut.kept, cut.dropped, result, ledger.trials + result.trials)
 
 
-def _doubted(options: Iterable[Option[K]], previous: SearchResult[K], settings: Settings) -> list[Option[K]]:
+def doubted(options: Iterable[Option[K]], previous: SearchResult[K], settings: Settings) -> list[Option[K]]:
     """`options` with the refused ones late."""
     return [
         replace(option, risk=max(option.risk, settings.late_risk)) if option.key in previous.refused else option

@@ -1,10 +1,11 @@
 """Conflicts: a refused option that would pass if one accepted option were not there.
 
-Looking for them takes trials that the tight set does not need, so it is done only when `Settings.pair_trials`
-allows. One trial tells whether a refused option passes with nothing but what it requires; if so, halving the
-accepted row finds its partner. When the refused one weighs more than what would have to go, they change
-places: the only step that ever takes something out of `accepted`, and only for a heavier candidate that has
-passed.
+Looking for them takes trials that the tight set does not need: at most `Settings.pair_trials`, and none for a refusal
+that explains itself, because the service was seen to need it or because its denial points to it. One trial tells
+whether a refused option passes with nothing but what it requires. If so, it is tried once more on top of everything
+accepted, since two failures may have been chance; if it fails again, halving the accepted row finds its partner. When
+the refused one weighs more than what would have to go, they change places: the only step that ever takes something
+out of `accepted`, and only for a heavier candidate that has passed.
 """
 
 from collections.abc import Mapping
@@ -30,21 +31,31 @@ class Conflicts(Generic[K]):
         """Look at each refusal once, heaviest first; true when accepted options changed, and the walk has to go on."""
         options = self._state.options
         for key in sorted(refusals, key=lambda key: (-options[key].weight, key)):
-            if key in self._looked_at or self._left <= 0:
+            if key in self._looked_at or self._left <= 0 or self._explained(key, refusals[key]):
                 continue
             self._looked_at.add(key)
+            if not self._passes(options.required(key), key):
+                continue
+            if self._passes(self._state.accepted, key):
+                self._state.accept(self._state.accepted | {key})
+                return True
             partner = self._partner(key)
             if partner is not None and self._settle(key, partner):
                 return True
         return False
 
+    def _explained(self, key: K, refusal: Refusal[K]) -> bool:
+        """Whether what was seen says why it fails by itself."""
+        named = (self._state.options.matching(verdict.suspects, (key,)) for verdict in refusal.witnesses)
+        return key in self._state.expected_late or any(named)
+
     def _partner(self, key: K) -> K | None:
-        """The accepted option that first makes `key` fail; None if it fails by itself, or the trials run out."""
+        """The accepted option that first makes `key` fail, which passes without any; None if the trials run out."""
         state = self._state
         base = state.options.required(key)
         row = state.options.ordered(state.accepted - base, state.belief.hazard)
         passing, failing = 0, len(row)
-        if not row or not self._passes(base, key):
+        if not row:
             return None
         while failing - passing > 1:
             middle = (passing + failing) // 2

@@ -1,7 +1,7 @@
 """What a search is asked to keep to, what it says on the way, and what it hands back."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Generic, Self
 
@@ -40,8 +40,8 @@ class Settings:
     option is refused. `acceptance_repeats`: passes beyond the first before a candidate is accepted.
     `machine_retries`: how often a candidate is tried again when its machine was lost. `predicted_risk`:
     options below it make the first candidate. `late_risk`: options from it on stay out of groups and are
-    tried singly at the end. `suspect_chance`: how often a suspect is right. `pair_trials`: trials to spend on
-    conflicts between a refused option and accepted ones; 0 records only what is known anyway.
+    tried singly at the end. `suspect_chance`: how often a suspect is right. `pair_trials`: trials to spend
+    at most on conflicts between a refused option and accepted ones; with 0, only those seen anyway are recorded.
     """
 
     workers: int = 1
@@ -138,6 +138,11 @@ class SearchResult(Generic[K]):
     trials: int
     rounds: int
     decisions: tuple[Decision[K], ...] = field(repr=False)
+
+    def refusing(self, key: K, witnesses: tuple[Verdict, ...]) -> Self:
+        """The same with one more refusal, of something that was tried before the search."""
+        refusal = Refusal(frozenset[K](), witnesses, len(witnesses))
+        return replace(self, refused={**self.refused, key: refusal})
 
     @classmethod
     def taken(cls, accepted: frozenset[K]) -> Self:

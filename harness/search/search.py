@@ -1,6 +1,6 @@
 """The search for the tight set: the largest candidate first, narrowed where it fails, each refusal witnessed.
 
-`accepted` only grows, and only by what has passed (`pairs`, off by default, is the one exception). A round is
+`accepted` only grows, and only by what has passed (`pairs` is the one exception). A round is
 planned (`plan`), asked for (`ledger`) and learned from (`state`), until nothing is open; then every late option is
 tried alone (`witness`). An option accepted there opens what required it, and the walk goes on, until no single
 further option passes. Nothing here is random: the same verdicts give the same search, which is what makes replay

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from harness.errors import MachineError
-from harness.machine import host, processes, quiet
+from harness.machine import host, processes, quiet, strace
 from harness.machine.boot import Machine, MachineSpec
 from harness.machine.family import Family
 from harness.machine.kernel import KernelLog
@@ -25,6 +25,7 @@ from harness.trial.record import Record, StopTrial
 from harness.trial.workload import Workload, environment
 from harness.unit.dropin import FILE_NAME as DROP_IN
 from harness.unit.exposure import overall
+from harness.unit.unitfile import UnitFile
 
 AnyCheck = TypeVar("AnyCheck", bound=Check)
 
@@ -33,10 +34,10 @@ AnyCheck = TypeVar("AnyCheck", bound=Check)
 class Trial:
     """What one trial is made of.
 
-    `trace` asks for a pass under the tracer, where there is one. `sampled` asks for samples of what the unit uses,
-    after waiting at most `quiet_wait_s` for the host to become quiet. `patience_s` shortens the time limits of steps
-    by name, from what the baseline needed. `folder` is where the raw journal, kernel lines and samples go; None keeps
-    none.
+    `trace` is the unit when a traced pass is asked for: by BPF, or by strace where the root tree has it. `sampled` asks
+    for samples of what the unit uses, after waiting at most `quiet_wait_s` for the host to become quiet. `patience_s`
+    shortens the time limits of steps by name, from what the baseline needed. `folder` is where the raw journal, kernel
+    lines and samples go; None keeps none.
     """
 
     scenario: Scenario
@@ -47,7 +48,7 @@ class Trial:
     repeat: int = 0
     purpose: str = ""
     tightenings: tuple[str, ...] = ()
-    trace: bool = False
+    trace: UnitFile | None = None
     sampled: bool = False
     quiet_wait_s: float = 0.0
     patience_s: dict[str, float] = field(default_factory=dict)
@@ -70,9 +71,11 @@ def run_trial(trial: Trial) -> Observation:
     with record.timed("total"):
         waited_s = host.await_quiet(trial.quiet_wait_s) if trial.sampled else 0.0
         try:
-            machine = Machine(_spec(trial))
             with ExitStack() as stack:
-                tracer = stack.enter_context(Tracer()) if trial.trace and tracing_available() else None
+                wanted = trial.trace is not None and tracing_available()
+                tracer = stack.enter_context(Tracer()) if wanted else None
+                attached = tracer is not None and tracer.attached[0]
+                machine = Machine(_spec(trial, with_strace=not attached))
                 kernel = stack.enter_context(KernelLog())
                 stack.enter_context(machine)
                 family = stack.enter_context(Family(machine.pids()))
@@ -84,8 +87,11 @@ def run_trial(trial: Trial) -> Observation:
                         if trial.folder is not None:
                             raw.write(trial.folder, trial.drop_in)
                 machine.check_space()
-                if tracer is not None:
+                if tracer is not None and attached:
                     record.update(seen=tracer.seen(record.cgroup_ids))
+                elif trial.trace is not None and (log := machine.path(strace.LOG)).exists():
+                    with log.open(errors="replace") as lines:
+                        record.update(seen=strace.seen(lines))
             durations.update(machine.durations_s)
             if trial.folder is not None:
                 record.write_samples(trial.folder)
@@ -94,9 +100,11 @@ def run_trial(trial: Trial) -> Observation:
     return record.finished()
 
 
-def _spec(trial: Trial) -> MachineSpec:
+def _spec(trial: Trial, *, with_strace: bool) -> MachineSpec:
     scenario = trial.scenario
     files = dict(scenario.machine_files())
+    if trial.trace is not None and with_strace and strace.available(Path(scenario.root)):
+        files |= strace.files(trial.trace, scenario.unit)
     if trial.drop_in:
         files[f"/etc/systemd/system/{scenario.unit}.d/{DROP_IN}"] = (trial.drop_in.encode(), 0o644, (0, 0))
     units = {scenario.unit, *(companion.unit for companion in scenario.companions if companion.unit)}

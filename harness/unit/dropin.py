@@ -38,7 +38,10 @@ def render(
     steps = _by_directive(accepted)
     out = _commented(header)
     out.append("[Service]")
-    done: set[str] = set()
+    if start.run_as:
+        out += _commented((comments or {}).get(start.run_as[0][0], ()))
+        out += [written(key, value) for key, value in start.run_as]
+    done = {key for key, _ in start.run_as}
     for directive in load():
         lines = _directive_lines(directive, steps.get(directive.name, []), start, needs)
         lines += _exceptions(directive.name, steps, needs)

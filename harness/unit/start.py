@@ -33,13 +33,15 @@ class Start:
 
     `settings` holds (directive name, raw values in order); a stripped start holds them too, because a drop-in has to
     undo them when it is put on the shipped unit. Directives named in `leave_alone` are neither stripped nor searched.
-    `groups` are the system call groups of the systemd inside, each with all its calls.
+    `groups` are the system call groups of the systemd inside, each with all its calls. `run_as` are assignments that
+    give a service of root another user; every drop-in says them.
     """
 
     kind: StartKind
     settings: tuple[tuple[str, tuple[str, ...]], ...] = ()
     leave_alone: tuple[str, ...] = ()
     groups: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    run_as: tuple[tuple[str, str], ...] = ()
 
     @classmethod
     def of(
@@ -91,12 +93,12 @@ class Start:
     @property
     def dynamic_user(self) -> bool:
         """Whether DynamicUser= is on, which forces some confinement by itself."""
-        return self.last("DynamicUser").lower() in _TRUE
+        return self.last("DynamicUser").lower() in _TRUE or ("DynamicUser", "yes") in self.run_as
 
     @property
     def has_user(self) -> bool:
         """Whether the service runs as another user than root."""
-        return self.dynamic_user or self.last("User") not in {"", "root", "0"}
+        return self.dynamic_user or bool(self.run_as) or self.last("User") not in {"", "root", "0"}
 
     def to_json(self) -> dict[str, Any]:
         """A plain dict that `from_json` takes."""

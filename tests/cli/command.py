@@ -76,8 +76,8 @@ def start(*arguments: str, folder: Path, wrap: tuple[str, ...] = (), env: dict[s
     return subprocess.Popen(
         [*wrap, HARNESS, *arguments],
         cwd=folder,
-        # The tracer only saves trials, and takes longer to start than all of these.
-        env={**os.environ, "PATH": programs_without("bpftrace"), **(env or {})},
+        # A tracer only saves trials, and takes longer to start than all of these.
+        env={**os.environ, "PATH": programs_without("bpftrace", "strace"), **(env or {})},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

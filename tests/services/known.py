@@ -461,4 +461,45 @@ ODD = (
     Known("respawn", (calls("sched_setaffinity"),), because={calls("sched_setaffinity"): "step ask: no end within"}),
 )
 
-KNOWN = (*FILES, *NETWORKS, *PRIVILEGES, *KERNEL, *CALLS, *ODD)
+
+def at_times_not(need: str, refused: tuple[str, ...], percent: int, *, thorough: bool = True) -> Known:
+    """A service that fails by chance as well, `percent` in a hundred times."""
+    asking = f'sh ask.sh "$HARNESS_SEED {percent}"'
+    runs = {"baseline_runs": 3, "confirm_runs": 3}
+    return Known(f"flaky_{need}", refused, ask=asking, scenario=runs, thorough=thorough)
+
+
+FLAKY = (
+    at_times_not("etc_new", ("ProtectSystem=full",), 5),
+    at_times_not("var_new", (writing("/var/lib"),), 5),
+    at_times_not("call_resources", (calls("sched_setaffinity"),), 5),
+    at_times_not("setuid", (*BECOMING_NOBODY, USERS), 15, thorough=False),
+)
+
+AS_ANOTHER = (
+    Known(
+        "var_own",
+        lines=("DynamicUser=yes", "StateDirectory=known"),
+        files=(File("/var/lib/known/state"),),
+        scenario={"run_as": "dynamic"},
+        title="dynamic_user",
+    ),
+    Known(
+        "etc_new",
+        ("DynamicUser=yes", "ProtectSystem=full"),
+        because={"DynamicUser=yes": "step ask"},
+        scenario={"run_as": "dynamic"},
+        title="dynamic_user_that_cannot_be",
+        thorough=True,
+    ),
+    Known(
+        "low_port",
+        (INET, without("CAP_NET_BIND_SERVICE"), USERS),
+        lines=("User=daemon", "AmbientCapabilities=CAP_NET_BIND_SERVICE"),
+        scenario={"run_as": "daemon"},
+        title="another_user_at_a_low_port",
+        thorough=True,
+    ),
+)
+
+KNOWN = (*FILES, *NETWORKS, *PRIVILEGES, *KERNEL, *CALLS, *ODD, *AS_ANOTHER)

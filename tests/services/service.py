@@ -280,6 +280,16 @@ def change_root(asked):
     os.chroot(f"{RUN}/root")
 
 
+def at_times_not(function):
+    """Fails, whatever is allowed, when it is asked with a seed of which so many in a hundred are unlucky."""
+
+    def need(asked):
+        seed, percent = (int(word) for word in asked.split())
+        return "not this time" if seed % 100 < percent else function("")
+
+    return need
+
+
 def be_nicer(asked):
     os.setpriority(os.PRIO_PROCESS, 0, -5)
 
@@ -516,6 +526,7 @@ NEEDS = {
     "memory": fill_memory,
     "noise": make_noise,
 }
+NEEDS |= {"flaky_" + name: at_times_not(NEEDS[name]) for name in ("etc_new", "setuid", "var_new", "call_resources")}
 NEEDS |= {"forking": nothing, "instance": nothing, "respawn": NEEDS["call_resources"]}
 
 

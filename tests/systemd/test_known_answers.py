@@ -6,6 +6,7 @@
 import functools
 import os
 import platform
+from dataclasses import replace
 
 import pytest
 
@@ -14,11 +15,14 @@ from harness.results.recommendation import Answer
 from harness.scenario import load
 from harness.session import Options, tune
 from tests.conftest import unavailable
-from tests.services.known import KNOWN, Known
+from tests.services.known import FLAKY, KNOWN, Known
 
 pytestmark = pytest.mark.boots
 
-CHOSEN = [known for known in KNOWN if not known.thorough or os.environ.get("KNOWN_ANSWERS") == "all"]
+ALL = os.environ.get("KNOWN_ANSWERS") == "all"
+CHOSEN = [known for known in KNOWN if not known.thorough or ALL]
+UNRELIABLE = [known for known in FLAKY if not known.thorough or ALL]
+SEEDS = range(1, 6) if ALL else range(1, 2)
 MEMORY = Known("memory")
 # What this host enforces is the same for all of them.
 examine = functools.cache(canaries.examine)
@@ -43,6 +47,12 @@ def labels(keys) -> set[str]:
 def offered(answer: Answer) -> set[str]:
     result = answer.result
     return labels([*result.accepted, *result.refused, *result.unreached, *result.undecided])
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("known", UNRELIABLE, ids=lambda known: known.name)
+def test_finds_it_although_the_service_fails_by_chance(known, seed, tmp_path):
+    test_finds(replace(known, scenario={**known.scenario, "seed": seed}), tmp_path)
 
 
 @pytest.mark.parametrize("known", CHOSEN, ids=lambda known: known.name)

@@ -1,0 +1,97 @@
+"""The service with nothing tightened: whether it passes its own scenario, and how reliably."""
+
+from collections.abc import Callable, Sequence
+
+from harness.attempts import OBSERVE, Attempts, Request
+from harness.errors import BaselineError, HarnessError, MachineError
+from harness.judge.rules import judge
+from harness.judge.verdict import Outcome, Verdict
+from harness.observation import Observation, Seen
+from harness.scenario import Scenario
+from harness.search.sequential import Reliability
+from harness.unit.catalogue import Catalogue
+from harness.unit.unitfile import UnitFile
+
+MEASURING_RUNS = 20
+"""Of a baseline that fails at times: enough to see a service that fails one time in seven with 95 % certainty."""
+
+
+class Bare:
+    """Baseline runs of one drop-in that tightens nothing.
+
+    `seen` is what a traced pass saw, `reliability` counts the runs so far and `verdicts` are theirs; `keep` is handed
+    each of them.
+    """
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        attempts: Attempts,
+        catalogue: Catalogue,
+        text: str,
+        *,
+        unit: UnitFile,
+        keep: Callable[[Sequence[Verdict]], None],
+    ) -> None:
+        self.seen: Seen | None = None
+        self.reliability = Reliability(0, 0)
+        self.verdicts: list[Verdict] = []
+        self._scenario = scenario
+        self._attempts = attempts
+        self._catalogue = catalogue
+        self._traced = Request(text, purpose=OBSERVE, trace=unit)
+        self._plain = Request(text, purpose="baseline")
+        self._keep = keep
+
+    def run(self) -> list[Observation]:
+        """The runs that passed, with a traced one before them; further ones when one failed.
+
+        Raises BaselineError when it fails always, or more often than the scenario allows; MachineError when it cannot
+        be tried.
+        """
+        traced, *observations = self._attempts.run([self._traced, *[self._plain] * self._scenario.baseline_runs])
+        self.seen = traced.seen
+        self._judge(observations)
+        if all(verdict.failed for verdict in self.verdicts):
+            raise _never_passes(self._scenario, self.verdicts)
+        if self.reliability.flaky:
+            further = self._further()
+            self._judge(further)
+            observations += further
+        return [item for item, verdict in zip(observations, self.verdicts, strict=True) if verdict.passed]
+
+    def measure(self) -> Reliability:
+        """How reliable the service is, from at least `MEASURING_RUNS` runs. Raises as `run` does."""
+        self._judge(self._further())
+        return self.reliability
+
+    def _further(self) -> list[Observation]:
+        return self._attempts.run([self._plain] * max(0, MEASURING_RUNS - self.reliability.runs))
+
+    def _judge(self, observations: Sequence[Observation]) -> None:
+        verdicts = [judge(self._scenario, item, catalogue=self._catalogue) for item in observations]
+        self._keep(verdicts)
+        for lost in (verdict for verdict in verdicts if verdict.outcome is Outcome.UNRESOLVED):
+            raise MachineError(f"the baseline could not be tried: {lost.reason}", hint="run the same command again")
+        self.verdicts += verdicts
+        failed = [verdict for verdict in self.verdicts if verdict.failed]
+        self.reliability = Reliability(len(self.verdicts), len(failed))
+        allowed = self._scenario.flaky.failure_rate_max
+        if self.reliability.runs >= MEASURING_RUNS and len(failed) > allowed * self.reliability.runs:
+            passed = f"passed {self.reliability.runs - len(failed)} of {self.reliability.runs} runs"
+            what = f"the service is flaky: the baseline {passed} (may fail {allowed:.0%})"
+            raise _error(what, self._scenario, failed[0])
+
+
+def _never_passes(scenario: Scenario, verdicts: Sequence[Verdict]) -> HarnessError:
+    if all("no end within" in verdict.reason or "did not finish" in verdict.reason for verdict in verdicts):
+        return _error("the baseline is too slow: it never ends in time", scenario, verdicts[0])
+    return _error("the baseline never passes", scenario, verdicts[0])
+
+
+def _error(what: str, scenario: Scenario, failed: Verdict) -> BaselineError:
+    evidence = "".join(f"\n    {line}" for line in failed.detail.splitlines())
+    return BaselineError(
+        f"{what}; {scenario.unit} without any tightening, trial {failed.trial_id}: {failed.reason}{evidence}",
+        hint=f"see it by hand: `harness try {scenario.path}` runs one baseline trial and shows all of it",
+    )

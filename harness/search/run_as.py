@@ -1,0 +1,49 @@
+"""A service that runs as root, run as somebody else: what its unit has to say then.
+
+Only on request, as nobody but the administrator can say that a change of user is wanted: files change hands for good.
+Directories of its own below /var/lib and the like are handed over by systemd, which changes their owner at the start
+(StateDirectory= in systemd.exec(5)); capabilities that have to do with neither files nor users are kept.
+"""
+
+from collections.abc import Iterable
+
+from harness.observation import Seen
+from harness.unit.capability import CAPABILITIES
+from harness.unit.needs import Needs
+from harness.unit.tightening import Tightening
+
+DYNAMIC = "dynamic"
+HANDED_OVER = {
+    "StateDirectory": "/var/lib",
+    "CacheDirectory": "/var/cache",
+    "LogsDirectory": "/var/log",
+    "RuntimeDirectory": "/run",
+}
+# What a service needs for its work rather than for being root, kept by AmbientCapabilities= when it was seen in use.
+KEPT = frozenset("NET_BIND_SERVICE NET_BROADCAST NET_ADMIN NET_RAW IPC_LOCK SYS_NICE SYS_RESOURCE SYS_TIME".split())
+
+
+def tightening(wanted: str) -> Tightening:
+    """The step as the answer names it: `DynamicUser=yes`, or `User=NAME`."""
+    return Tightening("DynamicUser", "yes") if wanted == DYNAMIC else Tightening("User", wanted)
+
+
+def lines(wanted: str, written: Iterable[str], needs: Needs, seen: Seen | None) -> tuple[tuple[str, str], ...]:
+    """Assignments for [Service]; `written` are the paths that the service left behind as root."""
+    step = tightening(wanted)
+    paths = [*written, *needs.writable, *(seen.opened_for_writing if seen is not None else ())]
+    found = [(step.directive, step.rung)]
+    for directive, base in HANDED_OVER.items():
+        names = {path.removeprefix(f"{base}/").split("/")[0] for path in paths if path.startswith(f"{base}/")}
+        found += [
+            (directive, name.replace("%", "%%")) for name in sorted(names) if _is_directory(f"{base}/{name}", paths)
+        ]
+    used = (seen.capabilities if seen is not None else None) or ()
+    kept = sorted(f"CAP_{CAPABILITIES[number]}" for number in used if number < len(CAPABILITIES))
+    kept = [name for name in kept if name.removeprefix("CAP_") in KEPT]
+    return (*found, *([("AmbientCapabilities", " ".join(kept))] if kept else []))
+
+
+def _is_directory(path: str, paths: Iterable[str]) -> bool:
+    """Whether something was written in it, rather than it itself: only a directory can be handed over."""
+    return any(other.startswith(f"{path}/") for other in paths)

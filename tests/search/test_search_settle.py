@@ -1,0 +1,164 @@
+"""From options to a confirmed answer, for services that fail at times by themselves."""
+
+from dataclasses import dataclass
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from predicates import LOST, Predicate, flat, without
+
+from bench.synthetic import HINT_RIGHT, HINT_WRONG, Service, make_problem, traced
+from harness.judge.verdict import Outcome, Verdict
+from harness.search.result import Budget, Settings, Stop
+from harness.search.sequential import BROKEN_FAILS, MOST_TRIALS, Errors, Reliability, Sequential, SequentialTest
+from harness.search.settle import Settled, Settling, Trials
+
+RUNS = 100
+LETTERS = "abcdefghijklmnop"
+RELIABLE = Reliability(3, 0)
+
+
+def never() -> Reliability:
+    raise AssertionError("there was no reason to measure the baseline")
+
+
+def settle(options, attempt, *, confirm=None, measure=never, reliability=RELIABLE, **more) -> Settled:
+    return Settling(
+        options,
+        Trials(attempt, confirm or attempt, measure),
+        reliability,
+        confirm_runs=3,
+        settings=Settings(workers=2, pair_trials=12),
+        budget=more.pop("budget", Budget),
+        **more,
+    ).run()
+
+
+@dataclass
+class Flaky:
+    """A made-up service whose baseline is measured as in a walk: three runs, and 17 more if there is reason to."""
+
+    service: Service
+
+    def measure(self, runs: int) -> Reliability:
+        verdicts = self.service([frozenset()] * runs)
+        return Reliability(runs, sum(verdict.failed for verdict in verdicts))
+
+    def settle(self) -> Settled:
+        first = self.measure(3)
+
+        def measure() -> Reliability:
+            more = self.measure(17)
+            return Reliability(20, first.failures + more.failures)
+
+        known = measure() if first.flaky else first
+        return settle(self.service.problem.options, self.service, measure=measure, reliability=known)
+
+
+@pytest.mark.parametrize(
+    ("rate", "count", "breaking", "pairs"),
+    [(0.05, 60, 3, 0), (0.05, 90, 8, 2), (0.05, 120, 12, 1), (0.15, 90, 8, 2), (0.15, 60, 5, 0)],
+)
+def test_a_flaky_service_is_found_right(rate, count, breaking, pairs):
+    right = 0
+    for seed in range(RUNS):
+        rng = Random(f"{rate} {count} {breaking} {seed}")
+        problem = traced(make_problem(count, breaking, pairs=pairs, rng=rng), rng)
+        service = Service(problem, rng, HINT_RIGHT, HINT_WRONG, false_failures=rate)
+        settled = Flaky(service).settle()
+        right += settled.confirmed is Outcome.PASS and problem.is_tight(settled.result.accepted)
+    assert right >= 95
+
+
+def test_a_reliable_service_is_never_measured_again():
+    settled = settle(flat(LETTERS), Predicate(without("c", "k")))
+    assert set(settled.result.refused) == {"c", "k"}
+    assert settled.confirmed is Outcome.PASS
+    assert len(settled.verdicts) == 3
+    assert settled.reliability == RELIABLE
+
+
+def test_one_failed_confirming_run_of_a_flaky_service_is_no_reason_to_loosen():
+    verdicts = iter([Outcome.PASS, Outcome.FAIL])
+
+    def confirm(candidates):
+        return [Verdict(next(verdicts, Outcome.PASS)) for _ in candidates]
+
+    settled = settle(flat(LETTERS), Predicate(without("c")), confirm=confirm, measure=lambda: Reliability(20, 1))
+    assert settled.confirmed is Outcome.PASS
+    assert set(settled.result.accepted) == set(LETTERS) - {"c"}
+    assert settled.reliability.flaky
+
+
+def test_a_pass_that_was_luck_is_taken_back():
+    lucky = {"f": 1}
+
+    def works(candidate):
+        if "f" in candidate and lucky["f"]:
+            lucky["f"] -= 1
+            return True
+        return "f" not in candidate
+
+    settled = settle(flat(LETTERS), Predicate(works), measure=lambda: Reliability(20, 0))
+    assert settled.confirmed is Outcome.PASS
+    assert settled.result.accepted == set(LETTERS) - {"f"}
+
+
+def test_what_never_confirms_is_said_to_be_unconfirmed():
+    settled = settle(
+        flat(LETTERS), Predicate(without("c")), confirm=Predicate(lambda _: False), measure=lambda: Reliability(20, 0)
+    )
+    assert settled.confirmed is Outcome.FAIL
+
+
+def test_a_machine_lost_in_confirming_is_no_failure():
+    settled = settle(flat(LETTERS), Predicate(without("c")), confirm=lambda candidates: [LOST] * len(candidates))
+    assert settled.confirmed is Outcome.UNRESOLVED
+
+
+def test_a_budget_that_runs_out_leaves_the_rest_undecided():
+    settled = settle(flat(LETTERS), Predicate(without("c", "k")), budget=lambda: Budget(max_trials=3))
+    assert settled.result.stop is Stop.BUDGET
+    assert settled.confirmed is None
+    assert settled.result.undecided
+
+
+def test_the_rate_of_a_baseline_is_never_nothing():
+    assert 0 < Reliability(20, 0).rate < 0.05 < Reliability(20, 1).rate < 0.1
+
+
+@given(
+    rate=st.floats(0.02, 0.3),
+    false_refusal=st.sampled_from([0.001, 0.01, 0.05]),
+    false_acceptance=st.sampled_from([0.001, 0.01, 0.05]),
+    seed=st.integers(0, 1000),
+)
+def test_the_test_ends_and_says_how_often_it_was_tried(rate, false_refusal, false_acceptance, seed):
+    rng = Random(seed)
+    attempt = Predicate(lambda candidate: rng.random() >= rate)
+    test = SequentialTest(rate, Errors(false_refusal, false_acceptance))
+    (tried,) = Sequential(attempt, test).try_all([frozenset("a")])
+    count = len(tried.passed) + len(tried.failed)
+    assert test.decide(len(tried.passed), len(tried.failed)) is tried.verdict(test).outcome
+    assert 0 < count <= MOST_TRIALS + 2
+
+
+@pytest.mark.parametrize("rate", [0.05, 0.15])
+def test_the_errors_of_the_test_are_as_asked(rate):
+    """2,000 candidates of each kind; asked for 1 %, Wald's bounds are not exact, so three times that is allowed."""
+    rng = Random(1)
+    test = SequentialTest(rate, Errors(0.01, 0.01))
+    good = Sequential(Predicate(lambda _: rng.random() >= rate), test)([frozenset("a")] * 2000)
+    bad = Sequential(Predicate(lambda _: rng.random() >= BROKEN_FAILS), test)([frozenset("a")] * 2000)
+    assert sum(verdict.failed for verdict in good) <= 60
+    assert sum(verdict.passed for verdict in bad) <= 60
+
+
+def test_a_lost_machine_leaves_a_candidate_undecided():
+    assert Sequential(lambda candidates: [LOST] * len(candidates), SequentialTest(0.05))([frozenset("a")]) == [LOST]
+
+
+def test_a_refusal_says_in_how_many_trials_it_failed():
+    (verdict,) = Sequential(Predicate(without("a")), SequentialTest(0.05))([frozenset("a")])
+    assert verdict.reason.endswith("(failed in 2 of 2 trials)")

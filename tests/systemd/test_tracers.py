@@ -1,0 +1,75 @@
+"""What a traced pass sees of one service, by BPF and by strace: the same, as far as both can."""
+
+import pytest
+
+from harness.machine import strace, tracer
+from harness.observation import Seen
+from harness.trial import run
+from harness.trial.run import Trial, run_trial
+from harness.unit.unitfile import parse
+from tests.conftest import unavailable
+from tests.systemd import tiny
+
+pytestmark = pytest.mark.boots
+
+# A forking service of another user, as the tracer must not come between systemd and the main process.
+PROGRAM = r"""
+import os, socket
+open("/var/lib/tiny/state", "w").write("x")
+socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"x", ("127.0.0.7", 9))
+os.spawnv(os.P_WAIT, "/bin/true", ["true"])
+if os.fork():
+    os._exit(0)
+os.setsid()
+open("/run/tiny/pid", "w").write(str(os.getpid()))
+while True:
+    os.sched_yield()
+    __import__("time").sleep(0.05)
+"""
+SERVICE = """\
+[Service]
+Type=forking
+PIDFile=/run/tiny/pid
+User=daemon
+RuntimeDirectory=tiny
+StateDirectory=tiny
+ExecStart=/usr/bin/python3 -ISB /harness-scenario/program.py
+"""
+READY = '[ready]\nrun = "test -s /run/tiny/pid"\n'
+
+
+def traced(folder) -> Seen:
+    (folder / "tiny").mkdir(parents=True)
+    (folder / "tiny" / "program.py").write_text(PROGRAM)
+    scenario = tiny.scenario(folder, SERVICE, READY + tiny.IT_RUNS)
+    observation = run_trial(Trial(scenario, "0001", "tiny", "", seed=1, trace=parse(SERVICE)))
+    assert tiny.verdict(scenario, observation).passed, tiny.verdict(scenario, observation).detail
+    assert observation.seen is not None
+    return observation.seen
+
+
+def check(seen: Seen) -> None:
+    assert "/var/lib/tiny/state" in seen.opened_for_writing
+    assert "/bin/true" in seen.executed
+    assert "AF_INET" in seen.families
+    assert "127.0.0.7" in seen.peers
+    assert {"setsid", "sched_yield", "execve"} <= {*seen.calls}
+    assert not seen.writable_code
+
+
+def test_by_bpf(tmp_path):
+    if not tracer.available():
+        unavailable("bpftrace is not installed")
+    seen = traced(tmp_path)
+    check(seen)
+    assert seen.tracer == "bpftrace"
+
+
+def test_by_strace_where_bpf_is_not_to_be_had(tmp_path, monkeypatch):
+    if not strace.available(tmp_path.__class__("/")):
+        unavailable("strace is not installed")
+    monkeypatch.setattr(run, "tracing_available", lambda: False)
+    seen = traced(tmp_path)
+    check(seen)
+    assert seen.tracer == "strace"
+    assert seen.capabilities is None
