@@ -16,13 +16,16 @@ def more_privilege(processes: Iterable[Process], baseline: Baseline) -> str:
     A process is compared by name: one that runs as somebody it never ran as, with capabilities it never had, or whose
     program no longer has any process as the unprivileged user it always had, has more.
     """
-    found = list(processes)
+    # Of a process that changed only what it was last: a worker may be caught between its fork and its setuid.
+    found = list({process.pid: process for process in processes}.values())
     known = {comm for comm, _, _ in baseline.privileges}
     for process in found:
         held = baseline.privileges.get(identity(process))
         if held is None and process.comm in known and process.uid == 0:
             return f"{process.comm} (pid {process.pid}) runs as root, which it never did at baseline"
-        extra = process.capabilities & ~(held if held is not None else _most(process, baseline))
+        # In a user namespace of its own it has every capability, over nothing but that (user_namespaces(7)).
+        over_the_host = 0 if "user" in process.namespaces else process.capabilities
+        extra = over_the_host & ~(held if held is not None else _most(process, baseline))
         if extra and process.comm in known:
             return f"{process.comm} (pid {process.pid}, uid {process.uid}) has {_names(extra)} beyond the baseline"
     now = {identity(process) for process in found}

@@ -89,7 +89,8 @@ def _why_not_started(observation: Observation) -> str:
 
 def _telling(scenario: Scenario, observation: Observation, baseline: Baseline | None) -> str:
     """The line that says most about why: the kernel's, else a new complaint of the service, else the step's."""
-    lines = [line.partition(": audit:")[0] for line in observation.kernel[:1]]
+    killed = [line for line in observation.kernel if "oom-kill:" in line]
+    lines = [line.partition(": audit:")[0] for line in [*killed, *observation.kernel][:1]]
     known = baseline.templates if baseline is not None else frozenset()
     fresh = news(observation.journal, known=known, ignore=scenario.ignore_log)
     lines += [line.message for line in fresh if not line.from_manager]

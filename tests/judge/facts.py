@@ -33,8 +33,8 @@ def step(name: str, problem: str = "", **more: Any) -> StepResult:
     return StepResult(name=name, problem=problem, **values)
 
 
-def process(comm: str, uid: int = 0, gid: int = 0, capabilities: int = ALL, **more: Any) -> Process:
-    return Process(pid=40, comm=comm, uid=uid, gid=gid, capabilities=capabilities, seen_at="ready", **more)
+def process(comm: str, uid: int = 0, gid: int = 0, capabilities: int = ALL, pid: int = 40, **more: Any) -> Process:
+    return Process(pid=pid, comm=comm, uid=uid, gid=gid, capabilities=capabilities, seen_at="ready", **more)
 
 
 def line(message: str, priority: int = 6, *, from_manager: bool = False) -> JournalLine:

@@ -1,7 +1,7 @@
 from harness.judge.privilege import more_privilege
 from tests.judge.facts import ALL, CAP_SETUID, baseline, observation, process
 
-MASTER, WORKER = process("web", 0, 0, ALL), process("web", 33, 33, 0)
+MASTER, WORKER = process("web", 0, 0, ALL), process("web", 33, 33, 0, pid=41)
 
 
 def before(*processes):
@@ -13,14 +13,14 @@ def test_the_same_is_no_more():
 
 
 def test_less_is_no_more():
-    fewer = [process("web", 0, 0, ALL & ~CAP_SETUID), process("web", 33, 33, 0)]
+    fewer = [process("web", 0, 0, ALL & ~CAP_SETUID), WORKER]
     assert more_privilege(fewer, before(MASTER, WORKER)) == ""
 
 
 def test_a_lost_setuid_leaves_the_workers_root():
     """The service answers, and is less secure."""
     fewer = ALL & ~CAP_SETUID
-    told = more_privilege([process("web", 0, 0, fewer), process("web", 0, 0, fewer)], before(MASTER, WORKER))
+    told = more_privilege([process("web", 0, 0, fewer), process("web", 0, 0, fewer, pid=41)], before(MASTER, WORKER))
     assert told == "web no longer drops from root to uid 33, gid 33"
 
 
@@ -35,7 +35,7 @@ def test_capabilities_it_never_had():
 
 
 def test_a_helper_that_the_baseline_never_showed_is_no_evidence():
-    assert more_privilege([MASTER, WORKER, process("sh", 0, 0, ALL)], before(MASTER, WORKER)) == ""
+    assert more_privilege([MASTER, WORKER, process("sh", 0, 0, ALL, pid=42)], before(MASTER, WORKER)) == ""
 
 
 def test_a_worker_seen_in_one_baseline_run_only_is_not_missed():
@@ -45,4 +45,18 @@ def test_a_worker_seen_in_one_baseline_run_only_is_not_missed():
 
 def test_another_user_without_privilege_is_no_more():
     """As under DynamicUser= or PrivateUsers=."""
-    assert more_privilege([MASTER, process("web", 61000, 61000, 0)], before(MASTER, WORKER)) == ""
+    assert more_privilege([MASTER, process("web", 61000, 61000, 0, pid=41)], before(MASTER, WORKER)) == ""
+
+
+def test_a_worker_caught_before_its_setuid_is_no_more():
+    """It has given up the group, and the user a moment later."""
+    caught = process("web", 0, 33, ALL, pid=41)
+    assert more_privilege([MASTER, caught], before(MASTER, WORKER)) != ""
+    assert more_privilege([MASTER, caught, WORKER], before(MASTER, WORKER)) == ""
+
+
+def test_capabilities_over_a_user_namespace_of_its_own_are_none():
+    few = process("web", 0, 0, CAP_SETUID)
+    inside = process("web", 0, 0, ALL, namespaces=("user",))
+    assert more_privilege([process("web", 0, 0, ALL)], before(few)) != ""
+    assert more_privilege([inside], before(few)) == ""
