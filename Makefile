@@ -51,7 +51,8 @@ lint: $(BIN)/.dev
 
 test: lint
 	$(call install,$(TEST_PACKAGES))
-	$(BIN)/pytest -m "not larger and not v2"
+	$(BIN)/pytest -n 2 --dist worksteal -m "not alone and not larger and not v2"
+	$(BIN)/pytest -m "alone and not larger and not v2"
 
 test-larger: lint
 	$(call install,$(TEST_PACKAGES) $(LARGER_PACKAGES))

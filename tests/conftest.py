@@ -7,12 +7,16 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import pytest
+from hypothesis import settings
 
 from harness.machine import doctor
 
 Value = TypeVar("Value")
 # A shell starts background jobs with SIGINT ignored, which children inherit: the tests of Ctrl-C need it as it is.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+# How long an example takes says nothing on a busy machine.
+settings.register_profile("harness", deadline=None)
+settings.load_profile("harness")
 
 
 def unavailable(reason: str) -> None:

@@ -22,7 +22,7 @@ from harness.tune import Only
 from harness.unit.quantity import MIB, parse_size
 from tests.services import appetite
 
-pytestmark = pytest.mark.boots
+pytestmark = [pytest.mark.boots, pytest.mark.alone]
 UNIT = """\
 [Service]
 Type=exec
