@@ -476,6 +476,17 @@ FLAKY = (
     at_times_not("setuid", (*BECOMING_NOBODY, USERS), 15, thorough=False),
 )
 
+# Seen by no step: the service answers that all is well.
+CHROOT = without("CAP_SYS_CHROOT")
+CHROOTING = (CHROOT, calls("@mount"))
+IDLE_STEPS = ({"name": "later", "run": "true"}, {"name": "much later", "run": "true"})
+QUIET = (
+    Known("quiet_file", ("ProtectSystem=full",), because={"ProtectSystem=full": "no longer written: /etc/known-new"}),
+    Known("quiet_warning", CHROOTING, because={CHROOT: "cannot do what I am for"}),
+    Known("quiet_line", CHROOTING, because={CHROOT: "no longer logged: did what I am for"}),
+    Known("quiet_child", CHROOTING, because={CHROOT: "no longer runs: sleep"}, steps=IDLE_STEPS),
+)
+
 AS_ANOTHER = (
     Known(
         "var_own",
@@ -502,4 +513,4 @@ AS_ANOTHER = (
     ),
 )
 
-KNOWN = (*FILES, *NETWORKS, *PRIVILEGES, *KERNEL, *CALLS, *ODD, *AS_ANOTHER)
+KNOWN = (*FILES, *NETWORKS, *PRIVILEGES, *KERNEL, *CALLS, *ODD, *QUIET, *AS_ANOTHER)
