@@ -181,7 +181,15 @@ class Walk:
 
     def _options(self, offered: Sequence[Offer], baseline: Baseline) -> list[Option[Tightening]]:
         groups = self.inspection.syscall_groups
-        chances = risks(offered, baseline, self.scenario, seen=self.bare.seen, needs=self.needs, groups=groups)
+        chances = risks(
+            offered,
+            baseline,
+            self.scenario,
+            seen=self.bare.seen,
+            needs=self.needs,
+            groups=groups,
+            as_root=not self.start.has_user,
+        )
         return [
             Option(
                 key=offer.tightening,
