@@ -170,6 +170,7 @@ class Walk:
             tree=tree,
             idle=self.inspection.written,
             has_user=self.start.has_user,
+            groups=self.inspection.syscall_groups,
         )
 
     def _offers(self) -> tuple[tuple[Offer, ...], tuple[LeftOut, ...]]:
