@@ -10,6 +10,8 @@ from rich.console import Console
 
 from harness import init as init_module
 from harness import session
+from harness.deploy import commands
+from harness.deploy.parts import Part
 from harness.errors import ExitStatus, HarnessError, UsageError
 from harness.machine import doctor as doctor_module
 from harness.report import trial as trial_report
@@ -79,15 +81,17 @@ def init(
 def try_(
     scenario: ScenarioFile,
     drop_in: Annotated[Path | None, typer.Option("--with", help="A drop-in to try it under")] = None,
+    lines: Annotated[list[str] | None, typer.Option("--set", help="A further line, such as PrivateTmp=no")] = None,
 ) -> None:
-    """Run one trial and show all of it: the baseline, or the service under a drop-in.
+    """Run one trial and show all of it: the baseline, or the service under a drop-in and further lines.
 
-    Example: harness try scenarios/redis.toml --with hardening.conf
+    Example: harness try scenarios/redis.toml --with hardening.conf --set ProtectHome=read-only
     """
     try:
         text = drop_in.read_text(encoding="utf-8") if drop_in is not None else ""
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"cannot read the drop-in {drop_in}: {error}", hint="name a systemd drop-in file") from error
+    text += "".join(["\n[Service]\n", *(f"{line}\n" for line in lines)]) if lines else ""
     observation, verdict = session.try_once(load(scenario), text)
     trial_report.show(observation, verdict, console())
     if not verdict.passed:
@@ -170,6 +174,54 @@ def why(
     """
     answer, store = session.think_again(run)
     explain(answer, store.folder, directive, console())
+
+
+UnitName = Annotated[str, typer.Argument(help="A service that runs here, such as nginx.service", show_default=False)]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask")]
+Grace = Annotated[float, typer.Option("--grace", min=0, max=86400, help="Seconds to watch it before it is kept")]
+
+
+@app.command("apply")
+def apply_(
+    run: RunFolder,
+    unit: Annotated[str, typer.Option(help="The unit to change, named so that no other is by mistake")],
+    yes: Yes = False,
+    steps: Annotated[bool, typer.Option("--steps", help="Run the scenario's functional steps as well")] = False,
+    grace_s: Grace = 30.0,
+    limits_only: Annotated[bool, typer.Option("--limits-only", help="Leave the directives as they are")] = False,
+    directives_only: Annotated[bool, typer.Option("--directives-only", help="Leave the limits as they are")] = False,
+) -> None:
+    """Put a run's drop-in on the unit of this machine; it is kept only if the unit goes on working.
+
+    Example: harness apply results/redis-20260102-030405 --unit redis-server.service
+    """
+    if limits_only and directives_only:
+        raise UsageError("--limits-only and --directives-only exclude each other", hint="without either it is both")
+    part = Part.LIMITS if limits_only else Part.DIRECTIVES if directives_only else Part.ALL
+    wishes = commands.Wishes(yes, steps, grace_s)
+    commands.apply_run(run, unit, part, wishes, console(), console(stderr=True))
+
+
+@app.command()
+def rollback(unit: UnitName, yes: Yes = False, grace_s: Grace = 5.0) -> None:
+    """Bring back what a unit had before the last `harness apply`.
+
+    Example: harness rollback redis-server.service
+    """
+    commands.rollback(unit, commands.Wishes(yes, False, grace_s), console(), console(stderr=True))
+
+
+@app.command()
+def watch(
+    unit: UnitName,
+    since: Annotated[str | None, typer.Option(help="Once, from then on: as journalctl has it, like -1h")] = None,
+    scenario: Annotated[Path | None, typer.Option(help="Scenario to try a relaxation with")] = None,
+) -> None:
+    """Say what a running unit was refused, by which line of it, and the smallest relaxation; or follow it.
+
+    Example: harness watch redis-server.service --since -1d
+    """
+    commands.watch_unit(unit, since, scenario, console())
 
 
 def main() -> None:
