@@ -1,4 +1,4 @@
-"""What a look at a unit says: each refusal with the line that caused it, or that none is known; and limits that run near.
+"""What a look at a unit says: each refusal with the line that caused it, or that none is known, and limits run near.
 
 The lines of a service are read as `traces.py` says and held against its settings as `causes.py` says. What systemd and
 the kernel say themselves, in words of their own, is read here.
@@ -70,7 +70,7 @@ class Seen:
 
 @dataclass(frozen=True)
 class Finding:
-    """One refusal: the line that shows it, how often its like came, and its causes, the likeliest first (none: unknown)."""
+    """One refusal: the line that shows it, how often its like came, and its causes, likeliest first (none: unknown)."""
 
     evidence: str
     causes: tuple[Cause, ...]
