@@ -106,7 +106,7 @@ def carry_out(plan: Plan, how: How, *, run: str = "") -> State:
             _hangup_interrupts(),
             Change(manager, plan.after, within_s=restart_s + checks_s + how.grace_s + SPARE_S) as change,
         ):
-            known = _templates(manager)
+            known = _templates(manager, change.before)
             began = time.time()
             how.said("restarting with the new settings; systemd brings the old ones back should this end early")
             state = change.begin(timeout_s=restart_s)
@@ -179,11 +179,10 @@ def _keys(text: str | None) -> frozenset[str]:
     return frozenset(item.key for item in parse(text or "").assignments)
 
 
-def _templates(manager: Manager) -> frozenset[str]:
-    """Shapes of what the unit logged before: complaints that are not new."""
-    done = manager.run(
-        ["journalctl", "--quiet", "--no-pager", "--output=cat", "--lines=5000", f"--unit={manager.unit}"]
-    )
+def _templates(manager: Manager, before: State) -> frozenset[str]:
+    """Shapes of what the unit logged since its last start, before the change: complaints that are not new."""
+    own = [f"_SYSTEMD_INVOCATION_ID={before.invocation}", "+", f"INVOCATION_ID={before.invocation}"]
+    done = manager.run(["journalctl", "--quiet", "--no-pager", "--output=cat", "--lines=5000", *own])
     return frozenset(template(line) for line in done.text.splitlines())
 
 

@@ -117,8 +117,8 @@ class Change:
         self._hold()
         try:
             self._end_earlier()
-            before = self._require_up()
-            self._arm(before)
+            self.before = self._require_up()
+            self._arm(self.before)
         except BaseException:
             self._release()
             raise

@@ -150,9 +150,9 @@ class Confinement:
 
     def _mounts(self) -> Iterator[Mount]:
         system, home = self.value("ProtectSystem"), self.value("ProtectHome")
-        if system in ("yes", "full", "strict"):
+        if system in ("yes", "full"):
             yield from (Mount(path, "ro", "ProtectSystem", system) for path in ("/usr", "/boot", "/efi"))
-        if system in ("full", "strict"):
+        if system == "full":
             yield Mount("/etc", "ro", "ProtectSystem", system)
         if system == "strict":
             yield Mount("/", "ro", "ProtectSystem", system)

@@ -12,6 +12,7 @@ from harness.unit.quantity import size_text
 from harness.unit.unitfile import written
 
 GROWTH = 1.25
+_RUNG_BELOW: dict[str, dict[str, str]] = {"ProtectSystem": {"full": "yes"}, "ProtectHome": {}}
 _RUNGS_DOWN = {"ProtectProc": "default", "ProcSubset": "all", "PrivateTmp": "no"}
 
 
@@ -20,14 +21,16 @@ def open_path(directive: str, path: str, unit: Confinement, *, writes: bool) -> 
     if directive == "ProtectHome" and unit.value("ProtectHome") == "yes":
         lowered = ["ProtectHome=tmpfs"]
         return [*lowered, f"{'BindPaths' if writes else 'BindReadOnlyPaths'}={path}"]
-    if directive in ("ProtectHome", "TemporaryFileSystem") and unit.mount_of(path) is not None:
-        mount = unit.mount_of(path)
-        if mount is not None and mount.mode == "empty":
-            return [f"{'BindPaths' if writes else 'BindReadOnlyPaths'}={path}"]
+    mount = unit.mount_of(path)
+    if directive in ("ProtectHome", "TemporaryFileSystem") and mount is not None and mount.mode == "empty":
+        return [f"{'BindPaths' if writes else 'BindReadOnlyPaths'}={path}"]
     if directive == "InaccessiblePaths" or (directive == "ReadOnlyPaths" and path in map(_bare, unit.words(directive))):
         return without(directive, path, unit)
     if directive == "ExecPaths":
         return [f"ExecPaths={path}"]
+    if writes and mount is not None and mount.path == path and directive in _RUNG_BELOW:
+        # Of two settings for the very same path the stricter one counts: ReadWritePaths= would do nothing.
+        return [f"{directive}={_RUNG_BELOW[directive].get(unit.value(directive), 'no')}"]
     if writes and directive in ("ProtectSystem", "ProtectHome", "ReadOnlyPaths"):
         return [f"ReadWritePaths={path}"]
     return [lower(directive)]
@@ -41,7 +44,7 @@ def without(directive: str, path: str, unit: Confinement) -> list[str]:
 
 def optional(directive: str, path: str, unit: Confinement) -> list[str]:
     """A list of paths in which `path` may be missing."""
-    words = [f"-{_bare(word)}" if _bare(word).partition(":")[0] == path else word for word in unit.words(directive)]
+    words = [f"-{_bare(word)}" if path in _bare(word).split(":")[:2] else word for word in unit.words(directive)]
     return [f"{directive}=", f"{directive}={' '.join(words)}"]
 
 

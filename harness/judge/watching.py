@@ -172,7 +172,7 @@ def _of_namespace(message: str, unit: Confinement) -> Iterator[Cause]:
     path = found[1] if found else ""
     path = path.removeprefix("/run/systemd/unit-root").removeprefix("/run/systemd/mount-rootfs")
     for name in _LISTS:
-        if path and any(word.lstrip("+").partition(":")[0] == path for word in unit.words(name)):
+        if path and any(path in word.lstrip("+").split(":")[:2] for word in unit.words(name)):
             because = f"{path} is not there, and not marked as optional"
             yield Cause(name, unit.line(name, path), tuple(relaxation.optional(name, path, unit)), because)
 

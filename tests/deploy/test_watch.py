@@ -12,13 +12,13 @@ from harness.judge.watching import Report
 from harness.machine.boot import Machine, MachineSpec
 from harness.machine.family import Family
 from harness.machine.kernel import KernelLog
-
 from tests.deploy.provoked import FILES, PROVOKED, SET_UP, Provoked
 
 pytestmark = [pytest.mark.boots, pytest.mark.timeout(1200)]
 ALL = os.environ.get("PROVOKED") == "all"
 CHOSEN = [item for item in PROVOKED if ALL or not item.thorough]
 RIGHT_AT_LEAST = 0.9
+LIMITS = frozenset({"MemoryMax", "TasksMax", "CPUQuota", "LimitNOFILE", "LimitFSIZE", "LimitNPROC", "LimitMEMLOCK"})
 
 
 @pytest.fixture(scope="module")
@@ -79,9 +79,11 @@ def test_names_the_right_line_first_or_says_that_it_does_not_know(reports):
 
 
 def test_the_relaxation_helps(machine, reports, until):
-    """With the lines that it names, the same thing is not refused any more."""
+    """With the lines that it names, the same thing is not refused any more; of a limit nobody knows how much helps."""
     again = []
     for item in CHOSEN:
+        if item.directive in LIMITS:
+            continue
         lines = [
             line for finding in reports[item.name].findings for cause in finding.causes for line in cause.relaxation
         ]
@@ -101,4 +103,4 @@ def test_the_relaxation_helps(machine, reports, until):
     for told in still:
         print(*told)
     print(f"{len(again)} relaxed, still refused: {[name for name, *_ in still]}")
-    assert len(still) <= (1 - RIGHT_AT_LEAST) * len(again)
+    assert still == []
