@@ -100,7 +100,7 @@ def try_(
 
 @app.command()
 def tune(
-    scenario: ScenarioFile,
+    scenario: Annotated[Path | None, typer.Argument(help="Scenario file; with --from that run's, if not named")] = None,
     results: Results = Path("results"),
     workers: Annotated[int, typer.Option(min=0, max=64, help="Machines side by side (0: one per processor)")] = 0,
     max_trials: Annotated[int | None, typer.Option(min=1, help="Stop after this many trials")] = None,
@@ -109,15 +109,21 @@ def tune(
     only: Annotated[Only, typer.Option(help="Search directives, or fit limits on top of the last run, or both")] = (
         Only.BOTH
     ),
+    earlier: Annotated[Path | None, typer.Option("--from", help="Go on from the answer of an earlier run")] = None,
+    scenario_changed: Annotated[bool, typer.Option("--scenario-changed", help="Its scenario is another now")] = False,
+    full: Annotated[bool, typer.Option("--full", help="With --from: try again all that it refused")] = False,
 ) -> None:
     """Find the tightest configuration that works, with limits; goes on with a run that was cut off.
 
     Example: harness tune scenarios/redis.toml
     """
-    options = session.Options(results, workers, max_trials, max_minutes, fresh, only)
+    scenario = scenario or session.scenario_path(earlier)
+    options = session.Options(results, workers, max_trials, max_minutes, fresh, only, earlier, full)
     with Reporter() as reporter:
         listener = session.Listener(reporter.phase, reporter.observation, reporter.note)
-        answer, store = session.tune(load(scenario), options, listener)
+        loaded = load(scenario)
+        session.check_earlier(loaded, earlier, changed=scenario_changed)
+        answer, store = session.tune(loaded, options, listener)
     _page_apart(store.folder)
     show(answer, store.folder, console())
 
