@@ -5,6 +5,7 @@ directive counts only if the unit sets it, its value covers the very path, call,
 with the errno that was seen. Where nothing fits, nothing is named.
 """
 
+import errno
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -157,7 +158,8 @@ def _of_path(seen: Trace, path: str, unit: Confinement, places: Mapping[str, Pla
     mount, place = unit.mount_of(path), places.get(path)
     existing = frozenset(places)
     if mount is not None and mount.directive:
-        if seen.errno == "EROFS" and mount.mode == "ro" and not (place is not None and place.read_only):
+        around = places.get(relaxation.nearest(path, existing))
+        if seen.errno == "EROFS" and mount.mode == "ro" and not (around is not None and around.read_only):
             lines = relaxation.open_path(mount.directive, relaxation.nearest(path, existing), unit, writes=True)
             yield _cause(mount.directive, unit, lines, f"{path} is read-only under it", item=mount.path)
             return
@@ -223,8 +225,6 @@ def _of_calls(seen: Trace, unit: Confinement) -> Iterator[Cause]:
 
 
 def _same_errno(value: str, name: str) -> bool:
-    import errno
-
     return value in (name, str(getattr(errno, name, "")))
 
 
