@@ -144,14 +144,16 @@ class Change:
     def keep(self) -> None:
         """Make it lasting. Raises RolledBackError when it was undone meanwhile, because time was over."""
         places = self.places
-        if self.text is None:
-            (places.state / "removes").touch()
-        else:
+        if self.text is not None:
             places.kept.parent.mkdir(parents=True, exist_ok=True)
             write_whole(places.staged, self.text)
         try:
+            if self.text is None:
+                (places.state / "removes").touch()
             (places.state / "open").rename(places.state / "kept")
         except FileNotFoundError:
+            # What was staged after the script had run is nobody's business any more.
+            places.staged.unlink(missing_ok=True)
             raise RolledBackError("time was over before it could be made lasting") from None
         self._kept = True
 

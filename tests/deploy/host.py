@@ -16,7 +16,7 @@ from harness.machine.boot import Machine, MachineSpec
 
 LIBRARY = "/opt/harness-under-test"
 PYTHON = str(Path(sys.executable).resolve())
-UNIT = "deployed.service"
+UNIT = "api.service"
 DROP_IN = f"/etc/systemd/system/{UNIT}.d/50-harness.conf"
 # It says which settings it runs with, and dies, hangs or complains as they ask.
 SERVICE = """\
@@ -30,7 +30,7 @@ UNIT_TEXT = """\
 StartLimitIntervalSec=60
 StartLimitBurst=4
 [Service]
-ExecStart=/bin/sh /srv/deployed.sh
+ExecStart=/bin/sh /srv/api.sh
 Restart=on-failure
 RestartSec=100ms
 TimeoutStartSec=3

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from harness.deploy.change import Places
 from tests.deploy.host import DROP_IN, SERVICE, UNIT, UNIT_TEXT, Host, host, run_folder
 
 pytestmark = pytest.mark.boots
@@ -30,7 +31,7 @@ APPLIES = 100 if os.environ.get("APPLIES") == "all" else 8
 
 @pytest.fixture(scope="module")
 def there() -> Iterator[Host]:
-    with host({UNIT: UNIT_TEXT}, {"/srv/deployed.sh": SERVICE}) as one:
+    with host({UNIT: UNIT_TEXT}, {"/srv/api.sh": SERVICE}) as one:
         one.write(OTHER, OWN)
         one.sh(f"systemctl daemon-reload; systemctl start {UNIT}")
         yield one
@@ -117,7 +118,7 @@ def test_a_ready_check_that_fails_and_a_denial_are_named(there):
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ("--unit other.service", "is about deployed.service"),
+        ("--unit other.service", "is about api.service"),
         (f"--unit {UNIT}", "nobody is there to say yes"),
         (f"--unit {UNIT} --limits-only --directives-only", "exclude each other"),
         ("--yes", "Missing option '--unit'"),
@@ -150,7 +151,8 @@ def test_a_hung_harness_does_not_keep_a_change(there, until):
     there.write("/srv/hung.py", code)
     start = "PYTHONPATH=/opt/harness-under-test nohup python3 /srv/hung.py >/srv/hung.out 2>&1 & echo $!"
     pid = there.sh(start).text.strip()
-    until(lambda: there.read(DROP_IN) == OLD and there.sh("ls /run/harness").text.strip().endswith(".lock"))
+    until(lambda: "State:\tT" in (there.read(f"/proc/{pid}/status") or ""))
+    until(lambda: there.sh("ls /run/harness").text.split() == [f"{Places(UNIT).id}.lock"])
     assert settings(there) == "old"
     there.sh(f"kill -CONT {pid}")
     until(lambda: quiet(there) and "time was over" in (there.read("/srv/hung.out") or ""))
