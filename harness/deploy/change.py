@@ -120,7 +120,9 @@ class Change:
             self.before = self._require_up()
             self._arm(self.before)
         except BaseException:
-            self._release()
+            with _undisturbed():
+                self._end_earlier()
+                self._release()
             raise
         return self
 
@@ -198,7 +200,7 @@ class Change:
             self._lock = None
 
     def _end_earlier(self) -> None:
-        """Bring to its end what a dead harness left, should its guard not have done so yet."""
+        """Bring to its end what was begun, here or by a dead harness whose guard has not done so yet."""
         if self.places.state.exists():
             self._end()
 

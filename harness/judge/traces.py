@@ -1,6 +1,7 @@
 """One line of a log read as the trace of a refusal: errno, path, system call, address, signal, exit status."""
 
 import errno
+import ipaddress
 import os
 import re
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ _NAMES = (
 )  # fmt: skip
 _TEXTS = {os.strerror(getattr(errno, name)).lower(): name for name in _NAMES} | {
     "timed out": "ETIMEDOUT",
+    "i/o timeout": "ETIMEDOUT",
     "can't start new thread": "EAGAIN",
     "name resolution": "ENETUNREACH",
     "network unreachable": "ENETUNREACH",
@@ -61,12 +63,21 @@ def trace(line: str) -> Trace:
         errno=_errno(line),
         paths=tuple(paths),
         words=frozenset(_WORD.findall(line.lower())),
-        addresses=(*_IPV4.findall(line), *_IPV6.findall(line)),
+        addresses=tuple(filter(_is_address, (*_IPV4.findall(line), *_IPV6.findall(line)))),
         signal="SIG" + ended[1] if ended else "",
         status=int(exited[1]) if exited else None,
         killed_for=call[1] if call else "",
         architecture=foreign[1] if foreign else "",
     )
+
+
+def _is_address(text: str) -> bool:
+    """Not a time of day, nor a version."""
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _errno(line: str) -> str:

@@ -175,6 +175,85 @@ def test_limits_that_run_near_are_said():
     assert only(throttled) == ("CPUQuota", ("CPUQuota=12%",))
 
 
+STRICT = {"ProtectSystem": "strict", "IPAddressDeny": "0.0.0.0/0 ::/0", "IPAddressAllow": "127.0.0.0/8"}
+FEW = STRICT | {"CapabilityBoundingSet": "cap_dac_override", "RestrictAddressFamilies": "AF_UNIX AF_INET"}
+
+
+@pytest.mark.parametrize(
+    ("line", "directive", "relaxation"),
+    [
+        (
+            'open() "/var/log/w/access.log" failed (30: Read-only file system)',
+            "ProtectSystem",
+            "ReadWritePaths=/var/log/w",
+        ),
+        (
+            "bind() to 0.0.0.0:80 failed (13: Permission denied)",
+            "CapabilityBoundingSet",
+            "CapabilityBoundingSet=CAP_NET_BIND_SERVICE",
+        ),
+        ("setgid(33) failed (1: Operation not permitted)", "CapabilityBoundingSet", "CapabilityBoundingSet=CAP_SETGID"),
+        (
+            "12:01:02 # Failed opening temp-9.rdb (in server root dir /var/lib/r) for saving: Read-only file system",
+            "ProtectSystem",
+            "ReadWritePaths=/var/lib/r",
+        ),
+        (
+            "error: can't bind socket: Permission denied for 127.0.0.1 port 53",
+            "CapabilityBoundingSet",
+            "CapabilityBoundingSet=CAP_NET_BIND_SERVICE",
+        ),
+        (
+            'chroot("/run/s"): Operation not permitted [preauth]',
+            "CapabilityBoundingSet",
+            "CapabilityBoundingSet=CAP_SYS_CHROOT",
+        ),
+        (
+            "fatal: setresuid 65534: Operation not permitted",
+            "CapabilityBoundingSet",
+            "CapabilityBoundingSet=CAP_SETUID",
+        ),
+        ("Error: EROFS: read-only file system, open '/var/lib/r/x'", "ProtectSystem", "ReadWritePaths=/var/lib/r"),
+        (
+            "Error: listen EACCES: permission denied 0.0.0.0:80",
+            "CapabilityBoundingSet",
+            "CapabilityBoundingSet=CAP_NET_BIND_SERVICE",
+        ),
+        (
+            "java.io.FileNotFoundException: /var/lib/r/x (Read-only file system)",
+            "ProtectSystem",
+            "ReadWritePaths=/var/lib/r",
+        ),
+        (
+            "listen tcp :80: bind: permission denied",
+            "CapabilityBoundingSet",
+            "CapabilityBoundingSet=CAP_NET_BIND_SERVICE",
+        ),
+        ("dial tcp 10.1.2.3:5432: connect: operation not permitted", "IPAddressDeny", "IPAddressAllow=10.1.2.3"),
+        ("dial tcp 10.1.2.3:5432: i/o timeout", "IPAddressDeny", "IPAddressAllow=10.1.2.3"),
+        ("dial tcp 127.0.0.1:5432: i/o timeout", "", ""),
+        ("socket(): Address family not supported by protocol at 12:34:56", "RestrictAddressFamilies", ""),
+        (
+            'thread panicked: Os { code: 30, kind: ReadOnlyFilesystem, message: "Read-only file system" }',
+            "ProtectSystem",
+            "",
+        ),
+        (
+            'could not create lock file "/run/p/.s.5432.lock": Read-only file system',
+            "ProtectSystem",
+            "ReadWritePaths=/run/p",
+        ),
+        ("User admin denied access: Permission denied (publickey)", "", ""),
+        ("GET /etc/shadow 403 Permission denied", "", ""),
+    ],
+)
+def test_words_of_real_programs(line, directive, relaxation):
+    directories = ("/", "/var/log/w", "/var/lib/r", "/run/p", "/run/s", "/etc")
+    found = looked(line, places=dict.fromkeys(directories, DIRECTORY) | {"/etc/shadow": FILE}, **FEW).findings
+    cause = found[0].causes[0] if found and found[0].causes else None
+    assert (cause.directive if cause else "", " ".join(cause.relaxation) if cause else "") == (directive, relaxation)
+
+
 @pytest.mark.parametrize(
     ("line", "errno", "path"),
     [
