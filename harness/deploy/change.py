@@ -228,7 +228,9 @@ class Change:
         again = ["--quiet", "--collect", "--slice=system.slice", "--property=Type=oneshot"]
         timer = [f"--on-active={self._within_s:.0f}s", "--timer-property=AccuracySec=1s"]
         self._transient([f"--unit={places.rollback}", *timer, *again, *command])
-        guard = [f"--unit={places.guard}", "--quiet", "--collect", "--slice=system.slice", "--property=Type=exec"]
+        # Killed, it comes again: without it only the timer would be left.
+        lasts = ["--property=Type=exec", "--property=Restart=on-abnormal", "--property=RestartSec=100ms"]
+        guard = [f"--unit={places.guard}", "--quiet", "--collect", "--slice=system.slice", *lasts]
         waits = ["flock", str(places.lock), "systemctl", "start", f"{places.rollback}.service"]
         self._transient([*guard, *waits])
 

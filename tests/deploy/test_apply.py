@@ -1,5 +1,6 @@
 """A change of a deployed unit is kept only when all went well; whatever goes wrong, the unit is up, with old or new."""
 
+import hashlib
 import os
 import random
 from collections.abc import Iterator
@@ -178,14 +179,22 @@ def test_applies_with_a_fault_at_a_random_point(there, until):
         if rng.random() < 0.2:
             faults.append(f"(sleep {rng.uniform(0.8, 4.0):.2f}; systemctl kill -s KILL 'harness-guard-*') &")
         apply = f"env --default-signal=INT,HUP sh -c '{START}' sh {run}"
+        seen = f"while kill -0 $apply 2>/dev/null; do sha256sum <{DROP_IN} 2>/dev/null || echo none; sleep 0.05; done"
+        faults.append(f"({seen} | sort -u >/srv/seen) &")
         there.sh(f"{apply} >/dev/null 2>&1 & apply=$!\n" + "\n".join(faults) + "\nwait", timeout_s=200.0)
         until(lambda: quiet(there), within_s=200.0)
         outcome = whole(there, old, text)
+        # What a power cut at any of these moments would have left.
+        assert set((there.read("/srv/seen") or "").split()) - {"-"} <= {digest(old), digest(text)}
         if text is not GOOD:
             assert outcome == "old"
         outcomes[outcome] = outcomes.get(outcome, 0) + 1
     assert set(outcomes) == {"old", "new"}, outcomes
     print(f"{APPLIES} applies: {outcomes}")
+
+
+def digest(text: str | None) -> str:
+    return "none" if text is None else hashlib.sha256(text.encode()).hexdigest()
 
 
 START = (
