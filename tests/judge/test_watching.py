@@ -1,5 +1,8 @@
 """A cause is named only where the value of a line really refuses the very thing; the relaxation is the smallest."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 from harness.judge.causes import Place
@@ -8,6 +11,7 @@ from harness.judge.traces import trace
 from harness.judge.watching import Report, Seen, Usage, report
 from harness.observation import JournalLine
 from harness.unit.unitfile import parse
+from tests.deploy.provoked import PROVOKED
 
 DIRECTORY = Place(0o755, 0, is_directory=True, read_only=False)
 FILE = Place(0o644, 0, is_directory=False, read_only=False)
@@ -267,3 +271,12 @@ def test_words_of_real_programs(line, directive, relaxation):
 def test_lines_are_read(line, errno, path):
     read = trace(line)
     assert (read.errno, read.path) == (errno, path)
+
+
+def test_the_page_lists_what_is_provoked():
+    page = (Path(__file__).parents[2] / "docs" / "watch.md").read_text().partition("## What was provoked")[2]
+    rows = dict(re.findall(r"^\| `?([*A-Za-z, ]+?)=?`? \| ([a-z, -]+) \|$", page, re.MULTILINE))
+    listed = {name: directive for directive, names in rows.items() for name in names.split(", ")}
+    right = {item.name: item.directive or "*not known*, or nothing" for item in PROVOKED}
+    listed.pop("services")
+    assert listed == right
