@@ -109,8 +109,9 @@ def carry_out(plan: Plan, how: How, *, run: str = "") -> State:
             known = _templates(manager, change.before)
             began = time.time()
             how.said("restarting with the new settings; systemd brings the old ones back should this end early")
-            state = change.begin(timeout_s=restart_s)
-            _pass(manager, plan, how, began=began, state=state, known=known)
+            Probation(manager, how, began, ours=_keys(plan.after), known=known).run(
+                lambda: change.begin(timeout_s=restart_s)
+            )
             if run and plan.after is not None:
                 at = datetime.now(UTC).isoformat(timespec="seconds")
                 record.write(plan.unit, plan.after, record.Record(plan.before, run, at))
@@ -125,54 +126,66 @@ def carry_out(plan: Plan, how: How, *, run: str = "") -> State:
         ) from error
 
 
-def _pass(manager: Manager, plan: Plan, how: How, *, began: float, state: State, known: frozenset[str]) -> None:
-    """All that must be seen before a change is kept. Raises RolledBackError with what was seen instead."""
-    ours = _keys(plan.after)
+@dataclass(frozen=True)
+class Probation:
+    """The time from the restart of a unit to the decision: what it must show, or what it showed instead.
 
-    def fine() -> None:
-        now = manager.state()
-        if not now.up or now.invocation != state.invocation or now.restarts > state.restarts:
-            raise RolledBackError(_why(manager, f"the service did not stay up: it is {now}", began, ours, known))
+    `began` is when (seconds since 1970), `ours` are the directives that the new drop-in sets, `known` templates of
+    what the unit logged before.
+    """
 
-    if how.checks is not None:
-        how.said("waiting until it is ready")
+    manager: Manager
+    how: How
+    began: float
+    ours: frozenset[str]
+    known: frozenset[str]
+
+    def run(self, begin: Callable[[], State]) -> None:
+        """Begin, and see all that must be seen before a change is kept. Raises RolledBackError."""
         try:
-            how.checks.ready()
-            if how.steps:
-                how.said(f"running {len(how.checks.steps)} functional steps")
-                how.checks.run_steps()
+            state = begin()
+            if self.how.checks is not None:
+                self._check(self.how.checks)
+            self._watch(state)
         except RolledBackError as error:
-            raise RolledBackError(_why(manager, error.message, began, ours, known)) from error
-    fine()
-    how.said(f"watching it for {how.grace_s:g} s")
-    deadline, next_look = time.monotonic() + how.grace_s, time.monotonic()
-    while True:
-        fine()
-        if time.monotonic() >= next_look:
-            if told := _denied(manager, began, ours, known, how.ignore_log):
-                raise RolledBackError(told)
-            next_look = time.monotonic() + LOOK_EVERY_S
-        if time.monotonic() >= deadline:
-            break
-        time.sleep(POLL_S)
-    if told := _denied(manager, began, ours, known, how.ignore_log):
-        raise RolledBackError(told)
+            denied = self._denied()
+            told = f"{error.message}\n{denied}" if denied and denied != error.message else error.message
+            raise RolledBackError(told, hint=error.hint) from error
 
+    def _watch(self, state: State) -> None:
+        self.how.said(f"watching it for {self.how.grace_s:g} s")
+        deadline, next_look = time.monotonic() + self.how.grace_s, time.monotonic()
+        over = False
+        while not over:
+            over = time.monotonic() >= deadline
+            self._require_up(state)
+            if over or time.monotonic() >= next_look:
+                if denied := self._denied():
+                    raise RolledBackError(denied)
+                next_look = time.monotonic() + LOOK_EVERY_S
+            if not over:
+                time.sleep(POLL_S)
 
-def _denied(
-    manager: Manager, began: float, ours: frozenset[str], known: frozenset[str], ignore: tuple[str, ...] = ()
-) -> str:
-    """The first denial since `began` that one of our own lines explains, in words; "" when there is none."""
-    for finding in look(manager, since=f"@{began:.6f}", known=known, ignore=ignore).findings:
-        for cause in finding.causes:
-            if cause.directive in ours:
-                return f"denied by {cause.line}: {finding.evidence}"
-    return ""
+    def _check(self, checks: Checks) -> None:
+        self.how.said("waiting until it is ready")
+        checks.ready()
+        if self.how.steps:
+            self.how.said(f"running {len(checks.steps)} functional steps")
+            checks.run_steps()
 
+    def _require_up(self, state: State) -> None:
+        now = self.manager.state()
+        if not now.up or now.invocation != state.invocation or now.restarts > state.restarts:
+            raise RolledBackError(f"the service did not stay up: it is {now}")
 
-def _why(manager: Manager, problem: str, began: float, ours: frozenset[str], known: frozenset[str]) -> str:
-    denied = _denied(manager, began, ours, known)
-    return f"{problem}\n{denied}" if denied else problem
+    def _denied(self) -> str:
+        """The first refusal since the restart that one of our own lines explains, in words; "" when there is none."""
+        report = look(self.manager, since=f"@{self.began:.6f}", known=self.known, ignore=self.how.ignore_log)
+        for finding in report.findings:
+            for cause in finding.causes:
+                if cause.directive in self.ours:
+                    return f"refused by {cause.line}: {finding.evidence}"
+        return ""
 
 
 def _keys(text: str | None) -> frozenset[str]:

@@ -27,6 +27,7 @@ BAD = {
     "never starts": GOOD + "Type=notify\nNotifyAccess=all\n",
     "is refused a write": GOOD + "ProtectSystem=full\nEnvironment='COMPLAIN=/etc/x: Read-only file system'\n",
 }
+NAMED = {"a path that is not there": "ReadWritePaths=/not/there", "is refused a write": "ProtectSystem=full"}
 APPLIES = 100 if os.environ.get("APPLIES") == "all" else 8
 
 
@@ -104,6 +105,8 @@ def test_what_does_not_work_is_taken_back(there, what):
     done = there.sh(f"harness apply {run} --unit {UNIT} --yes --grace 3")
     assert (done.status, "settings from before are back" in done.error_text) == (1, True), done.error_text
     assert whole(there, OLD, BAD[what]) == "old"
+    if what in NAMED:
+        assert f"refused by {NAMED[what]}" in done.error_text
 
 
 def test_a_ready_check_that_fails_and_a_denial_are_named(there):
