@@ -85,6 +85,7 @@ def plan_apply(run: Run, scenario: Scenario, unit: str, part: Part) -> Plan:
 
 def plan_rollback(unit: str) -> tuple[Plan, record.Record]:
     """What taking back the last apply would change. Raises UsageError when nothing is known of one."""
+    Manager(unit).require_loaded()
     before = lasting(unit)
     if before is None:
         raise UsageError(f"{unit} has no drop-in of harness", hint=f"see what it has: systemctl cat {unit}")

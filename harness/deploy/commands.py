@@ -12,6 +12,7 @@ from rich.text import Text
 from harness.deploy import apply, watch
 from harness.deploy.change import lasting, require_root
 from harness.deploy.checks import Checks
+from harness.deploy.manager import Manager
 from harness.deploy.parts import Part
 from harness.errors import ExitStatus, UsageError
 from harness.report import watch as shown
@@ -57,6 +58,7 @@ def rollback(unit: str, wishes: Wishes, out: Console, err: Console) -> None:
 
 def watch_unit(unit: str, since: str | None, scenario: Path | None, out: Console) -> None:
     """`harness watch`: exits with 1 when a line of the unit refused something."""
+    Manager(unit).require_loaded()
     known = scenario or getattr(watch.scenario_of(unit), "path", None) or Path("SCENARIO")
     drop_in = f"/etc/systemd/system/{unit}.d/{FILE_NAME}" if lasting(unit) is not None else ""
     if since is not None:

@@ -15,16 +15,13 @@ EVERY_S = 5.0
 
 
 def once(unit: str, since: str, *, kernel: Kernel | None = None) -> Report:
-    """What happened since. Raises UnitError when there is no such unit."""
-    manager = Manager(unit)
-    manager.require_loaded()
-    return look(manager, since=since, kernel=kernel)
+    """What happened since."""
+    return look(Manager(unit), since=since, kernel=kernel)
 
 
 def follow(unit: str, *, every_s: float = EVERY_S, stopped: Callable[[], bool] = lambda: False) -> Iterator[Report]:
     """A report each time that there is something new, from now on, until `stopped` says so or Ctrl-C comes."""
     manager = Manager(unit)
-    manager.require_loaded()
     since, known, near = time.time(), set[str](), set[str]()
     while not stopped():
         # A second twice rather than a line never: what was told is not told again.
