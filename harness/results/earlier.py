@@ -47,8 +47,9 @@ class Earlier:
         if data is None or data["state"] != "tight":
             raise UsageError(f"{run.path} has no final answer to go on from", hint="finish it, or tune without --from")
         seen = {item.trial_id: item for item in run.observations}
-        same = not full and _same_ground(run, scenario, inspection)
-        unchanged = _unchanged(run.facts["scenario_data"], scenario)
+        old = Scenario.model_validate({**run.facts["scenario_data"], "path": scenario.path})
+        same = not full and _same_ground(old, scenario, Inspection.from_facts(run.facts["inspection"]), inspection)
+        unchanged = _unchanged(old, scenario)
         stand, doubted = {}, set()
         for item in data["refused"]:
             key = Tightening.from_label(item["label"])
@@ -117,18 +118,16 @@ class Earlier:
         return gone
 
 
-def _same_ground(run: Run, scenario: Scenario, inspection: Inspection) -> bool:
-    """Whether both scenarios start from the same unit on the same system."""
-    before = Inspection.from_facts(run.facts["inspection"])
-    names = ("unit_text", "systemd", "kernel", "packages")
-    return run.facts["scenario_data"].get("start", scenario.start.value) == scenario.start.value and all(
-        getattr(before, name) == getattr(inspection, name) for name in names
-    )
+def _same_ground(old: Scenario, new: Scenario, before: Inspection, now: Inspection) -> bool:
+    """Whether both scenarios start from the same unit on the same system; further packages are no other ground."""
+    same_start = all(getattr(old, name) == getattr(new, name) for name in ("start", "root", "run_as", "leave_alone"))
+    same_system = all(getattr(before, name) == getattr(now, name) for name in ("unit_text", "systemd", "kernel"))
+    versions = all(now.packages.get(name, version) == version for name, version in before.packages.items())
+    return same_start and same_system and versions
 
 
-def _unchanged(before: Mapping[str, Any], scenario: Scenario) -> frozenset[str] | None:
+def _unchanged(old: Scenario, scenario: Scenario) -> frozenset[str] | None:
     """Names of the checks that both scenarios have alike; None when the new one has all of the earlier one's."""
-    old = Scenario.model_validate({**before, "path": scenario.path})
     now = {str(getattr(check, "name", "")): check for check in (*scenario.steps, *scenario.life_cycle, *scenario.after)}
     checks = {str(getattr(check, "name", "")): check for check in (*old.steps, *old.life_cycle, *old.after)}
     alike = {name for name, check in checks.items() if now.get(name) == check}
