@@ -108,8 +108,10 @@ def _all(seen: Seen) -> Iterator[tuple[str, list[Cause]]]:
     places = seen.places or {}
     killed = False
     for line in seen.kernel:
-        if why := _of_kernel(line, seen):
-            killed = killed or trace(line).killed_for != ""
+        # A call that this unit's filter does not deny was refused by a filter of the program's own.
+        killed_here = trace(line).killed_for != ""
+        killed = killed or killed_here
+        if (why := _of_kernel(line, seen)) or killed_here:
             yield line, why
         elif "constraint=CONSTRAINT_NONE" in line:
             yield f"the whole machine ran out of memory: {line}", []
