@@ -20,6 +20,7 @@ from harness.judge.rules import judge
 from harness.judge.verdict import Verdict
 from harness.limits.found import Found
 from harness.observation import Observation
+from harness.results.earlier import Earlier
 from harness.results.recommendation import Answer, Confirmation
 from harness.scenario import Scenario, StepKind
 from harness.scenario import Start as ScenarioStart
@@ -62,7 +63,8 @@ class Walk:
     """One walk over a scenario.
 
     `tree` tells what the root tree holds at some paths, and the same when asked again. With `only` the limits, `given`
-    is what an earlier run tightened. `heard` is told of progress, and never changes what is decided.
+    is what an earlier run tightened; with an `earlier` run the search goes on from its answer. `heard` is told of
+    progress, and never changes what is decided.
     """
 
     scenario: Scenario
@@ -74,6 +76,7 @@ class Walk:
     limits: Limits = field(default_factory=Limits)
     only: Only = Only.BOTH
     given: frozenset[Tightening] = frozenset()
+    earlier: Earlier | None = None
     heard: Callable[[str, Progress | None], None] = lambda phase, progress: None
 
     def __post_init__(self) -> None:
@@ -119,6 +122,7 @@ class Walk:
             needs=self.needs,
             limits=limits,
             reliability=self.bare.reliability,
+            earlier="" if self.earlier is None else self.earlier.name,
             tracer="" if self.bare.seen is None else self.bare.seen.tracer,
             exposure_before=_worst([item.exposure for item in observations]),
             trials=self.attempts.trials,
@@ -218,7 +222,7 @@ class Walk:
 
         wanted = self.scenario.flaky
         settled = Settling(
-            options,
+            options if self.earlier is None else self.earlier.options(options),
             Trials(attempt, confirm, self.bare.measure),
             self.bare.reliability,
             confirm_runs=self.scenario.confirm_runs,
@@ -228,7 +232,8 @@ class Walk:
             progress=self.heard,
         ).run()
         exposure = _worst(exposures.get(settled.result.accepted, []))
-        return settled.result, Confirmation(settled.verdicts, exposure, settled.confirmed)
+        result = settled.result if self.earlier is None else self.earlier.completed(settled.result, options)
+        return result, Confirmation(settled.verdicts, exposure, settled.confirmed)
 
     def _budget(self) -> Budget:
         """What is left; the search counts questions, some of which take several trials."""

@@ -34,7 +34,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         unavailable("needs root, for overlay attributes and owners")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def until() -> Callable[..., object]:
     """`until(question)` asks until the answer is true, and fails at the deadline."""
 

@@ -27,12 +27,13 @@ RANKS = {
     "report": 5,
     "trial": 3,
     "attempts": 5,
+    "deploy": 6,
     "tune": 7,
     "init": 5,
     "session": 8,
     "cli": 9,
 }
-TOUCHING = {"machine", "trial", "attempts", "bare", "fitting", "tune", "init", "session", "cli"}
+TOUCHING = {"machine", "trial", "attempts", "bare", "fitting", "tune", "deploy", "init", "session", "cli"}
 THINKING = set(RANKS) - TOUCHING
 ONLY_IMPORTERS = {
     "sh": {"machine/shell.py"},
