@@ -286,6 +286,7 @@ class Walk:
         return Fitting(
             scenario=self.scenario,
             unit=self.unit,
+            unified=self.inspection.cgroups == "v2",
             candidate=Request(self.render(result.accepted), labels(result.accepted)),
             attempts=self.attempts,
             judge=verdict,

@@ -3,6 +3,7 @@
 from harness.limits import fit
 from harness.limits.cliff import Bracket
 from harness.limits.fit import Sample
+from harness.limits.limitset import LimitSet
 from harness.limits.trials import Trials
 from harness.unit.quantity import readable_size
 
@@ -15,6 +16,8 @@ MOST_KNEE_TRIALS = 5
 # With this much above the highest peak, a failure is not for want of memory.
 ABOVE_PEAK = 1.1
 PAGE_BYTES = 4096
+# From MemoryHigh= to MemoryMax= there must be room for what is charged before the slowing down takes hold.
+ROOM_ABOVE_HIGH = 1.2
 
 
 def find(trials: Trials) -> None:
@@ -37,6 +40,16 @@ def find(trials: Trials) -> None:
     limit_bytes = fit.memory_limit(found.memory_cliff.worked, needed(trials), processors=processors)
     found.limits = trials.changed(memory_bytes=limit_bytes)
     _knee(trials)
+    if trials.settings.memory_high:
+        found.limits = trials.changed(**higher(found.limits.with_(memory_high_bytes=found.limits.memory_bytes), 1.0))
+
+
+def higher(limits: LimitSet, factor: float) -> dict[str, int]:
+    """The memory limits that are set, raised: MemoryHigh= where there is one, and MemoryMax= above it."""
+    if limits.memory_high_bytes is not None:
+        high = readable_size(limits.memory_high_bytes * factor)
+        return {"memory_high_bytes": high, "memory_bytes": readable_size(high * ROOM_ABOVE_HIGH)}
+    return {} if limits.memory_bytes is None else {"memory_bytes": readable_size(limits.memory_bytes * factor)}
 
 
 def needed(trials: Trials) -> Sample:

@@ -240,6 +240,9 @@ def _capped(observation: Observation, frame: pandas.DataFrame | None, limits: Li
     peak_bytes, tasks = observation.counters.memory_peak_bytes, observation.counters.tasks_peak
     if limits.memory_bytes is not None and peak_bytes is not None and peak_bytes >= CAPPED_SHARE * limits.memory_bytes:
         yield "memory came up against MemoryMax="
+    high = limits.memory_high_bytes
+    if high is not None and peak_bytes is not None and peak_bytes >= CAPPED_SHARE * high:
+        yield "memory came up against MemoryHigh="
     if limits.tasks is not None and tasks is not None and tasks >= limits.tasks:
         yield "tasks came up against TasksMax="
     if limits.quota_percent is not None and frame is not None and _stalled_share(frame, "cpu_throttled_usec") > 0:

@@ -139,6 +139,7 @@ def test_only_slow_is_no_failure_here():
         ({"other_work_share": 0.4}, LimitSet(), "other work took 40% of the processors"),
         ({"longest_gap_s": 0.9}, LimitSet(), "nothing was sampled for 0.9 s"),
         ({}, LimitSet(memory_bytes=90 * MIB), "memory came up against MemoryMax="),
+        ({}, LimitSet(memory_high_bytes=91 * MIB), "memory came up against MemoryHigh="),
         ({}, LimitSet(tasks=7), "tasks came up against TasksMax="),
     ],
 )

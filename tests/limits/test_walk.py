@@ -12,7 +12,7 @@ from harness.limits.growth import Growth
 from harness.limits.limitset import LimitSet
 from harness.limits.run import Cause, Run
 from harness.limits.walk import walk
-from harness.unit.quantity import MIB
+from harness.unit.quantity import MIB, size_text
 
 
 @dataclass
@@ -128,6 +128,33 @@ def test_held_back_runs_work_at_the_limits(need_mib, sigma):
         slack.append(1 - need_mib * MIB / limit_bytes)
     assert sum((1 - share) ** 30 for share in failing) / fits > 0.93
     assert sum(slack) / fits <= 0.15
+
+
+def test_memory_high_is_where_the_limit_would_be_and_the_limit_above_it():
+    asked, plain = walk(Settings(memory_high=True), Service()), walk(Settings(), Service())
+    assert asked.state is State.CONFIRMED, asked.stop
+    assert asked.limits.memory_high_bytes == plain.limits.memory_bytes
+    assert 1.2 * asked.limits.memory_high_bytes <= asked.limits.memory_bytes <= 1.25 * asked.limits.memory_high_bytes
+    assert [line for line in drop_in_lines(asked) if line.startswith("Memory")] == [
+        f"MemoryHigh={size_text(asked.limits.memory_high_bytes)}",
+        f"MemoryMax={size_text(asked.limits.memory_bytes)}",
+        "MemorySwapMax=0",
+    ]
+    assert plain.limits.memory_high_bytes is None
+
+
+def test_both_memory_limits_are_raised_when_the_load_is_slower_at_them():
+    service = Service()
+
+    def attempt(limits: LimitSet, purpose: str) -> Run:
+        run = service(limits, purpose)
+        throttled = purpose == "confirm-limits" and limits.memory_high_bytes < 125 * MIB
+        return replace(run, costs_s={"load": 2.0}) if throttled else run
+
+    found = walk(Settings(memory_high=True, max_trials=100), attempt)
+    assert found.state is State.CONFIRMED, found.stop
+    assert found.limits.memory_high_bytes >= 125 * MIB
+    assert found.limits.memory_bytes >= 1.2 * found.limits.memory_high_bytes
 
 
 def test_the_knee_lies_above_the_cliff():

@@ -92,6 +92,32 @@ def test_processor_time_in_bursts(tmp_path):
 
 
 @thorough
+def test_where_stalls_are_allowed_the_quota_is_over_a_second(tmp_path):
+    """What takes 30 ms in every 100 takes as much of every second, so that nothing is gained; and nothing is lost."""
+    found, store = fitted(tmp_path, "burns", limits=FEW + "stalls = true\n", load_s=3)
+    truth = 100 * appetite.BURN_S / appetite.PERIOD_S
+    assert found.state is State.CONFIRMED, found.stop
+    assert found.limits.period_s == 1.0
+    assert truth <= found.limits.quota_percent <= 1.2 * truth
+    assert "\nCPUQuotaPeriodSec=1s\n" in (store.derived / "appetite.service.d" / "50-harness.conf").read_text()
+
+
+@thorough
+def test_processes_of_a_user_of_its_own(tmp_path):
+    found, _ = fitted(tmp_path, "forks", unit="User=nobody\n", limits=FEW + "dedicated_user = true\n")
+    assert found.state is State.CONFIRMED, found.stop
+    assert appetite.CHILDREN + 1 <= found.limits.processes == found.limits.tasks
+
+
+@thorough
+def test_the_units_own_limit_bounds_the_answer_and_censors_the_baseline(tmp_path):
+    found, _ = fitted(tmp_path, "forks", unit=f"TasksMax={appetite.CHILDREN + 1}\n")
+    assert found.state is State.CONFIRMED, found.stop
+    assert found.limits.tasks == appetite.CHILDREN + 1
+    assert any("are censored (tasks came up against TasksMax=)" in note for note in found.notes)
+
+
+@thorough
 def test_descriptors(tmp_path):
     found, _ = fitted(tmp_path, "descriptors")
     assert appetite.DESCRIPTORS < found.limits.files <= 1.3 * appetite.DESCRIPTORS
