@@ -1,8 +1,8 @@
 """harness on a host with systemd 257 and cgroup v2 alone: in a guest, with real machines inside it.
 
-The short form takes some minutes; `V2=all` adds the whole search of directives for `scenarios/notes.toml`, and the
-longer tests. Without a tracer on purpose: a run without one must work, and in an emulator one would take longer than
-the trials it saves.
+The short form takes some minutes; `V2=all` adds the whole tune of `scenarios/notes.toml`, directives and limits, and
+the longer tests. Without a tracer on purpose: a run without one must work, and in an emulator one would take longer
+than the trials it saves.
 """
 
 import json
@@ -14,13 +14,15 @@ from typing import Any
 
 import pytest
 
+from harness import samples
+from harness.observation import Observation
 from harness.session import think_again
 from harness.unit import catalogue
 from harness.unit.canary import CanaryResult, Standing
 from tests.cli.command import NEEDS_TWO, few, recommendation
 from tests.conftest import unavailable
 from tests.guest.guest import Result, run
-from tests.guest.image import GuestError
+from tests.guest.image import PROJECT, GuestError
 from tests.systemd import tiny
 
 pytestmark = [pytest.mark.v2, pytest.mark.boots, pytest.mark.timeout(3600)]
@@ -35,6 +37,8 @@ SHORT = (
     "tests/systemd/test_machines.py::test_is_a_system_of_its_own",
     "tests/systemd/test_machines.py::test_a_service_makes_device_nodes_and_opens_the_harmless_ones",
     "tests/systemd/test_machines.py::test_writing_into_the_root_changes_no_file_of_the_host",
+    "tests/systemd/test_limits.py::test_samples_are_taken_and_kept",
+    "tests/systemd/test_limits.py::test_systemd_reads_back_what_was_meant",
     "tests/systemd/test_ends.py::test_kill_of_the_systemd_inside",
     "tests/systemd/test_ends.py::test_kill_9_ends_the_machine_and_the_next_start_removes_the_rest",
 )
@@ -109,15 +113,46 @@ def test_machines_work_and_a_small_service_is_tuned(small):
     assert answer["exposure_after"] < answer["exposure_before"]
 
 
+def notes(folder: Path) -> Path:
+    """The scenario `notes`, with fewer runs for its limits: each takes twenty times as long there."""
+    shutil.copytree(PROJECT / "scenarios" / "notes", folder / "notes")
+    path = folder / "notes.toml"
+    few_runs = "runs = 5\nconfirm_runs = 4\nmax_trials = 32\nmemory_high = true\n"
+    path.write_text((PROJECT / "scenarios" / "notes.toml").read_text() + f"\n[limits]\n{few_runs}")
+    return path
+
+
 @whole
-def test_notes_is_tuned(tmp_path):
-    out = in_guest(
-        "harness tune scenarios/notes.toml --only directives --results out/results", tmp_path, timeout_s=1500
-    ).out
+def test_notes_is_tuned_with_directives_and_limits(tmp_path):
+    (tmp_path / "scenario").mkdir()
+    path = notes(tmp_path / "scenario")
+    tune = f"harness tune brought/{path.name} --results out/results"
+    out = in_guest(tune, tmp_path, timeout_s=2700, brought=path.parent).out
     answer = check_run(out)
     assert answer["exposure_before"] >= 9.0
     assert answer["exposure_after"] <= 1.2
     assert answer["confirmed"] == 3
+    check_limits(out, answer["limits"])
+
+
+def check_limits(out: Path, found: dict[str, Any]) -> None:
+    """Limits that only cgroup v2 has are there, and what only it counts was seen and used."""
+    assert found["state"] == "confirmed", found["stop"]
+    values = {item["directive"]: item for item in found["limits"]}
+    assert {"MemoryHigh", "MemoryMax", "TasksMax"} <= set(values)
+    assert values["MemoryHigh"]["number"] < values["MemoryMax"]["number"]
+    folder, _, _ = facts(out)
+    lines = (folder / "observations.jsonl").read_text().splitlines()
+    seen = [Observation.from_json(line) for line in lines]
+    measured = [item for item in seen if item.purpose == "measure"]
+    assert all(item.counters.memory_peak_bytes for item in measured)
+    killed = [item for item in seen if item.purpose == "cliff" and item.counters.oom_kills]
+    assert killed
+    assert {"oom-kill"} <= {state.result for item in killed for state in (item.at_work, item.after_stop)}
+    frame = samples.read(folder / "trials" / measured[0].trial_id)
+    assert frame is not None
+    for column in ("memory_pressure_usec", "cpu_pressure_usec", "memory_kernel_bytes", "cpu_usage_usec"):
+        assert frame[column].notna().any(), column
 
 
 @whole

@@ -152,23 +152,25 @@ def test_samples_are_taken_and_kept(tmp_path):
 
 @pytest.mark.parametrize("unit", ["tiny.service", "tiny@one.service"])
 def test_systemd_reads_back_what_was_meant(tmp_path, unit):
-    limits = LimitSet(memory_bytes=parse_size("4160K"), quota_percent=37, period_s=1.0, tasks=41, files=876)
+    sizes = {"memory_bytes": parse_size("4160K"), "memory_high_bytes": parse_size("3M")}
+    limits = LimitSet(**sizes, quota_percent=37, period_s=1.0, tasks=41, files=876, processes=43)
     lines = "".join(f"{name}={value}\n" for name, value in limits.settings())
     name = unit.replace("@one", "@")
     text = f"[Service]\nExecStart=/bin/sleep infinity\n{lines}".encode()
     with Machine(MachineSpec(files={f"/etc/systemd/system/{name}": (text, 0o644, (0, 0))})) as machine:
         service = Service(machine, unit)
         assert service.act("start", timeout_s=10) == ""
-        shown = service.show(
-            ["MemoryMax", "CPUQuotaPerSecUSec", "CPUQuotaPeriodUSec", "TasksMax", "LimitNOFILE", "Slice"]
-        )
+        quota = ["CPUQuotaPerSecUSec", "CPUQuotaPeriodUSec"]
+        shown = service.show(["MemoryHigh", "MemoryMax", *quota, "TasksMax", "LimitNOFILE", "LimitNPROC", "Slice"])
         assert shown.pop("Slice") in ("system.slice", "system-tiny.slice")
         assert shown == {
+            "MemoryHigh": str(limits.memory_high_bytes),
             "MemoryMax": str(limits.memory_bytes),
             "CPUQuotaPerSecUSec": "370ms",
             "CPUQuotaPeriodUSec": "1s",
             "TasksMax": "41",
             "LimitNOFILE": "876",
+            "LimitNPROC": "43",
         }
         group = service.status().control_group
         assert control_group(service.show(["Slice"])["Slice"], unit) == group
