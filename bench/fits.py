@@ -1,6 +1,6 @@
 """How far ten whole fits of the same service lie apart.
 
-`python -m bench.fits [--results FOLDER] [--fits N] [SERVICE...]` fits the limits anew each time, as `tune --only limits`
+`python -m bench.fits [--results FOLDER] [--fits N] [SERVICE...]` fits the limits anew each time, as `--only limits`
 does, and prints for each limit the median, and the smallest and largest as it lies from that. `holds` is the
 known-answer service that holds 200 MiB; any other name is a scenario, whose directives are tuned first, once. With a
 folder all is kept there, and what is there already is not run again.
