@@ -1,6 +1,7 @@
 """Limits of services that take a known amount of one thing, and what systemd makes of the limits that are written."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -34,7 +35,10 @@ FEW = "runs = 5\nconfirm_runs = 2\nmax_trials = 30\n"
 thorough = pytest.mark.skipif(os.environ.get("KNOWN_ANSWERS") != "all", reason="KNOWN_ANSWERS=all runs it")
 
 
-def scenario(folder: Path, what: str, *, unit: str = "", limits: str = FEW, load_s: float = 1.5) -> Scenario:
+def scenario(
+    folder: Path, what: str, *, unit: str = "", limits: str = FEW, load_s: float = 1.5, alone: Sequence[str] = ()
+) -> Scenario:
+    left = ", ".join(f'{name} = "not what this is about"' for name in alone)
     beside = folder / "appetite"
     beside.mkdir(parents=True)
     (beside / "appetite.py").write_bytes(Path(appetite.__file__).read_bytes())
@@ -42,6 +46,7 @@ def scenario(folder: Path, what: str, *, unit: str = "", limits: str = FEW, load
     path = folder / "appetite.toml"
     path.write_text(
         'format = 1\nunit = "appetite.service"\nbaseline_runs = 1\nconfirm_runs = 1\nslowdown_max = 10\n'
+        f"leave_alone = {{ {left} }}\n"
         'files = [{ source = "unit", target = "/etc/systemd/system/appetite.service" }]\n'
         '[ready]\nrun = "test -e /run/appetite/ready"\n'
         f'[[steps]]\nname = "a while"\nkind = "load"\nrun = "sleep {load_s}"\n[limits]\n{limits}'
@@ -57,7 +62,7 @@ def fitted(tmp_path: Path, what: str, **kinds: object) -> tuple[Found, Store]:
 
 
 def test_memory_that_is_held(tmp_path):
-    found, store = fitted(tmp_path, "holds")
+    found, store = fitted(tmp_path, "holds", load_s=0.5, alone=["CPUQuota"])
     assert found.state is State.CONFIRMED, found.stop
     least = appetite.HELD_MIB * MIB
     assert least <= found.limits.memory_bytes <= 1.25 * (least + (appetite.NOISE_MIB + 10) * MIB)
@@ -70,7 +75,7 @@ def test_memory_that_is_held(tmp_path):
 
 def test_tasks_that_are_forked(tmp_path):
     """Cut off in the middle of the limits, it goes on where it was and repeats no trial."""
-    made = scenario(tmp_path / "scenario", "forks")
+    made = scenario(tmp_path / "scenario", "forks", load_s=0.5, alone=["CPUQuota", "MemoryMax"])
     options = Options(results=tmp_path / "results", workers=2, only=Only.LIMITS)
     with pytest.raises(BudgetError):
         tune(made, replace(options, max_trials=8))
