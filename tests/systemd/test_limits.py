@@ -62,7 +62,7 @@ def fitted(tmp_path: Path, what: str, **kinds: object) -> tuple[Found, Store]:
 
 
 def test_memory_that_is_held(tmp_path):
-    found, store = fitted(tmp_path, "holds", load_s=0.5, alone=["CPUQuota"])
+    found, store = fitted(tmp_path, "holds", load_s=0.5)
     assert found.state is State.CONFIRMED, found.stop
     least = appetite.HELD_MIB * MIB
     assert least <= found.limits.memory_bytes <= 1.25 * (least + (appetite.NOISE_MIB + 10) * MIB)
