@@ -102,7 +102,7 @@ def read(observation: Observation, verdict: Verdict, frame: pandas.DataFrame | N
         window_percent=None if work is None else _window_percent(work, WINDOW_S),
         long_window_percent=None if work is None else _window_percent(work, LONG_WINDOW_S),
         throttled_share=None if work is None else _throttled(work),
-        tasks=counters.tasks_peak,
+        tasks=_tasks(observation, sampled),
         fd_highest=None if sampled is None else _highest(sampled, "fd_highest"),
         start_s=_start_s(observation),
         costs_s=_costs_s(observation),
@@ -119,6 +119,12 @@ def needed_series(frame: pandas.DataFrame) -> pandas.Series:
 def _needed(frame: pandas.DataFrame) -> int | None:
     series = needed_series(frame).dropna()
     return int(series.max()) if len(series) else None
+
+
+def _tasks(observation: Observation, frame: pandas.DataFrame | None) -> int | None:
+    """Most tasks at once: the kernel's own peak, which is read before the stop, or what was sampled in the stop."""
+    known = [observation.counters.tasks_peak, None if frame is None else _highest(frame, "tasks")]
+    return max((count for count in known if count is not None), default=None)
 
 
 def _highest(frame: pandas.DataFrame, column: str) -> int | None:

@@ -84,6 +84,12 @@ def test_figures_of_a_run():
     assert not run.censored
 
 
+def test_tasks_of_the_stop_count():
+    stopping = {**rows()[-1], "time_s": 4.1, "part": "stop", "step": "stop", "tasks": 9}
+    run = read(observation(), PASS, samples.of_rows([*rows(), stopping]), LimitSet())
+    assert run.tasks == 9
+
+
 def test_samples_are_the_same_after_they_were_written(tmp_path):
     made = rows()
     samples.write(tmp_path / samples.FILE_NAME, made)
