@@ -1,9 +1,10 @@
 """Memory limits of real services: harness beside two rules of thumb, and 30 held-back runs at the recommended limits.
 
-`python -m bench.limits [--results FOLDER] [SCENARIO...]` tunes each scenario in full and prints one line each. With a
-folder all is kept there, and what is there already is not run again. Need is the smallest MemoryMax= that was found to
-work without being slow; slack is (limit - need) / limit. KRR's rule is the highest peak x 1.15, that of Kubernetes' VPA
-the 90 % quantile of the peaks x 1.15, both of the same runs. Google's Autopilot is published with 23 % slack.
+`python -m bench.limits [--results FOLDER] [--held-back N] [SCENARIO...]` tunes each scenario in full and prints a line
+each. With a folder all is kept there, and what is there already is not run again. Need is the smallest MemoryMax= that
+was found to work without being slow; slack is (limit - need) / limit. KRR's rule is the highest peak x 1.15, that of
+Kubernetes' VPA the 90 % quantile of the peaks x 1.15, both of the same runs. Google's Autopilot is published with 23 %
+slack.
 """
 
 import argparse
@@ -11,10 +12,13 @@ import statistics
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from harness import samples
 from harness.attempts import labels
 from harness.judge.rules import judge
 from harness.judge.verdict import Verdict
 from harness.limits.found import Found
+from harness.limits.limitset import LimitSet
+from harness.limits.run import Cause, read
 from harness.observation import Observation
 from harness.results.recommendation import Answer
 from harness.results.store import Store
@@ -50,8 +54,8 @@ def answered(scenario: Scenario, results: Path) -> tuple[Answer, Store]:
     return tune(scenario, Options(results=results))
 
 
-def held_back(answer: Answer, scenario: Scenario, folder: Path) -> list[Verdict]:
-    """Runs of the whole recommendation with seeds that no other trial had."""
+def held_back(answer: Answer, scenario: Scenario, folder: Path, *, runs: int) -> list[tuple[Verdict, Cause]]:
+    """Runs of the whole recommendation with seeds that no other trial had; what failed, and for want of what."""
     folder.mkdir(exist_ok=True)
     kept = folder / "observations.jsonl"
     known = [Observation.from_json(line) for line in kept.read_text().splitlines()] if kept.exists() else []
@@ -66,7 +70,7 @@ def held_back(answer: Answer, scenario: Scenario, folder: Path) -> list[Verdict]
             sampled=True,
             folder=folder / f"{number:04d}",
         )
-        for number in range(len(known) + 1, HELD_BACK_RUNS + 1)
+        for number in range(len(known) + 1, runs + 1)
     ]
     with kept.open("a") as file:
 
@@ -75,7 +79,12 @@ def held_back(answer: Answer, scenario: Scenario, folder: Path) -> list[Verdict]
             file.flush()
 
         observations = known + Pool(1).run(trials, done=keep)
-    return [judge(scenario, observation, catalogue=catalogue.load()) for observation in observations]
+    judged = []
+    for observation in observations:
+        verdict = judge(scenario, observation, catalogue=catalogue.load())
+        frame = samples.read(folder / observation.trial_id)
+        judged.append((verdict, read(observation, verdict, frame, LimitSet()).cause))
+    return judged
 
 
 def row(name: str, found: Found) -> str:
@@ -88,7 +97,7 @@ def row(name: str, found: Found) -> str:
     return f"{name:12} {need / MIB:8.1f}{columns}"
 
 
-def report(name: str, results: Path) -> None:
+def report(name: str, results: Path, runs: int) -> None:
     """Tune, hold back, and print what came out."""
     scenario = load(Path("scenarios") / f"{name}.toml")
     answer, store = answered(scenario, results)
@@ -96,9 +105,9 @@ def report(name: str, results: Path) -> None:
     if found is None or found.limits.memory_bytes is None:
         print(f"{name:12} no MemoryMax=: {'; '.join(found.notes) if found else 'no limits'}", flush=True)
         return
-    verdicts = held_back(answer, scenario, store.folder / "held-back")
-    failed = [verdict for verdict in verdicts if not verdict.passed]
-    text = f"{len(failed)} of {len(verdicts)}" + "".join(f"; {verdict.reason}" for verdict in failed[:3])
+    judged = held_back(answer, scenario, store.folder / "held-back", runs=runs)
+    failed = [f"{verdict.reason} ({cause.value})" for verdict, cause in judged if not verdict.passed]
+    text = "; ".join([f"{len(failed)} of {len(judged)}", *failed[:3]])
     print(f"{row(name, found)}   {found.trials:6}  {text}", flush=True)
     values = " ".join(f"{key}={value}" for key, value in found.limits.settings())
     print(f"{'':12} {values}; {found.state.value}, {found.clean} clean runs", flush=True)
@@ -111,11 +120,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--results", type=Path, help="keep the runs in this folder (default: a temporary one)")
     parser.add_argument("scenario", nargs="*", default=list(SCENARIOS))
+    parser.add_argument("--held-back", type=int, default=HELD_BACK_RUNS, help="runs at the limits")
     given = parser.parse_args()
     print(f"{HEADER}   trials  failures at the limits (aim: slack of {AIM_SLACK:.0%}, none; Autopilot: 23 % slack)")
     with TemporaryDirectory() as folder:
         for name in given.scenario:
-            report(name, given.results or Path(folder))
+            report(name, given.results or Path(folder), given.held_back)
 
 
 if __name__ == "__main__":

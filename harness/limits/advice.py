@@ -130,6 +130,8 @@ def _fitted_memory(found: Found, directive: str, value: int, needed: Sample) -> 
     if peaks:
         reasons[0] += f"; peak with page cache {size_text(readable_size(max(peaks)))}"
     reasons.append(_cliff_text(found.memory_cliff, "cliff", lambda v: size_text(readable_size(v))))
+    if (margin := _margin(value, found.memory_cliff)) is not None:
+        reasons[-1] += f"; the limit lies {margin:.0%} above it"
     if found.knee is not None and found.knee.failed is not None:
         reasons.append(_cliff_text(found.knee, "knee", lambda v: size_text(readable_size(v))))
     elif found.knee is not None:
@@ -162,6 +164,11 @@ def _tasks(found: Found, value: int, tasks: Sample) -> Advice:
     return Advice("TasksMax", str(value), tuple(reasons), _data(value, tasks, found.tasks_cliff))
 
 
+def _margin(value: float, bracket: Bracket | None) -> float | None:
+    """How far a limit lies above the smallest value that was seen to work, as a share of that."""
+    return None if bracket is None or bracket.worked is None else value / bracket.worked - 1
+
+
 def _percent(value: float) -> str:
     return f"{value:.0f} %"
 
@@ -184,4 +191,5 @@ def _data(value: float, sample: Sample, bracket: Bracket | None) -> dict[str, An
         "says": statement(sample),
         "cliff_failed": None if bracket is None else bracket.failed,
         "cliff_worked": None if bracket is None else bracket.worked,
+        "margin": None if (margin := _margin(value, bracket)) is None else round(margin, 3),
     }
