@@ -38,11 +38,13 @@ HEADER = f"{'scenario':12} {'need':>8} {'harness':>8} {'slack':>6} {'KRR':>8} {'
 
 
 def need_bytes(found: Found) -> float:
-    """The smallest limit that worked: the knee where it lies above the cliff."""
-    worked = [found.memory_cliff.worked if found.memory_cliff else None]
-    if found.knee is not None and found.knee.failed is not None:
-        worked.append(found.knee.worked)
-    return max(value for value in worked if value is not None)
+    """The smallest limit that worked, the knee where it lies above the cliff; what failed, where only the limit did."""
+    known = []
+    for bracket in (found.memory_cliff, found.knee):
+        if bracket is not None and bracket.failed is not None:
+            tried = bracket.worked is not None and bracket.worked != found.limits.memory_bytes
+            known.append(bracket.worked if tried else bracket.failed)
+    return max(value for value in known if value is not None)
 
 
 def answered(scenario: Scenario, results: Path) -> tuple[Answer, Store]:

@@ -166,7 +166,9 @@ def _tasks(found: Found, value: int, tasks: Sample) -> Advice:
 
 def _margin(value: float, bracket: Bracket | None) -> float | None:
     """How far a limit lies above the smallest value that was seen to work, as a share of that."""
-    return None if bracket is None or bracket.worked is None else value / bracket.worked - 1
+    if bracket is None or bracket.worked is None or value <= bracket.worked:
+        return None
+    return value / bracket.worked - 1
 
 
 def _percent(value: float) -> str:

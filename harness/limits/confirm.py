@@ -4,7 +4,7 @@ import math
 import statistics
 
 from harness.limits.cpu import THROTTLED_SHARE
-from harness.limits.found import State, Stopped
+from harness.limits.found import Found, State, Stopped
 from harness.limits.limitset import NO_LIMITS
 from harness.limits.memory import higher
 from harness.limits.run import Cause, Run
@@ -28,6 +28,7 @@ def confirm(trials: Trials) -> None:
         found.slowdown = trials.slowdown(found.at_limits)
         if found.slowdown[0] <= settings.slowdown_max:
             found.state = State.CONFIRMED
+            _note_cliff(found, works=True)
             return
         found.note(f"at the limits {found.slowdown[1]} is {found.slowdown[0]:.2f} times that without: raised")
         _raise_slow(trials)
@@ -57,6 +58,8 @@ def _raise(trials: Trials, run: Run) -> None:
         return
     found.note(f"trial {run.trial_id} failed at the limits ({run.cause.value}: {run.reason}): raised")
     limits = found.limits
+    if run.cause is Cause.MEMORY:
+        _note_cliff(found, works=False)
     values: dict[str, int] = {}
     if run.cause in (Cause.MEMORY, Cause.OTHER):
         values |= higher(limits, RAISE)
@@ -65,6 +68,12 @@ def _raise(trials: Trials, run: Run) -> None:
     if limits.tasks is not None and run.cause in (Cause.TASKS, Cause.OTHER):
         values["tasks"] = max(limits.tasks + 1, math.ceil(limits.tasks * RAISE))
     _loosen(trials, values)
+
+
+def _note_cliff(found: Found, *, works: bool) -> None:
+    """What runs at the limit say of the cliff too."""
+    if found.memory_cliff is not None and found.limits.memory_bytes is not None:
+        found.memory_cliff = found.memory_cliff.heard(found.limits.memory_bytes, works=works)
 
 
 def _raise_slow(trials: Trials) -> None:

@@ -80,9 +80,12 @@ class Trials:
         self.found.refused.clear()
         self.found.limits = self.found.limits.with_(files=limits.files, processes=limits.processes)
 
-    def is_fast(self, limits: LimitSet, purpose: str) -> bool:
-        """Whether a candidate works within the allowed slowdown; a slow run is repeated with one beside it."""
-        runs = [self.try_(limits, purpose)]
+    def is_fast(self, limits: LimitSet, purpose: str, *, first: Run | None = None) -> bool:
+        """Whether a candidate works within the allowed slowdown; a slow run is repeated with one beside it.
+
+        `first` is a run of it that was made before.
+        """
+        runs = [first or self.try_(limits, purpose)]
         if not runs[0].passed or self.keeps_pace(runs) or not self.may_search(2):
             return runs[0].passed
         self.measure()

@@ -153,6 +153,9 @@ def test_samples_are_taken_and_kept(tmp_path):
     assert frame["memory_anon_bytes"].max() > MIB
     assert frame["cpu_usage_usec"].max() > 0
     assert observation.sampling.samples == len(frame)
+    peaks = [process.memory_peak_bytes for process in observation.processes]
+    assert len(peaks) == appetite.CHILDREN + 1
+    assert MIB < max(peaks) < 64 * MIB
 
 
 @pytest.mark.parametrize("unit", ["tiny.service", "tiny@one.service"])
