@@ -71,6 +71,7 @@ class Service:
             window_percent=self.percent * (1 + rng.uniform(-0.02, 0.02)),
             long_window_percent=self.percent / 2,
             throttled_share=0.3 if quota is not None and quota < self._demand(limits) else 0.0,
+            held_back_s=0.2 if quota is not None and quota < self._demand(limits) else 0.0,
             tasks=self.tasks,
             fd_highest=self.needs_descriptors - 1,
             start_s=0.1,
@@ -255,6 +256,17 @@ def test_the_same_answers_lead_to_the_same_walk():
     first, second = Service(), Service()
     assert walk(Settings(), first).limits == walk(Settings(), second).limits
     assert first.asked == second.asked
+
+
+def test_times_that_scatter_do_not_raise_a_quota_that_never_held_anything_back():
+    service = Service()
+
+    def attempt(limits: LimitSet, purpose: str) -> Run:
+        run = service(limits, purpose)
+        return replace(run, costs_s={"load": 1.5}) if purpose == "quota" else run
+
+    found = walk(Settings(), attempt)
+    assert 40 <= found.limits.quota_percent <= 48
 
 
 def test_left_alone():
