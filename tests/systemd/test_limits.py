@@ -23,7 +23,7 @@ from harness.tune import Only
 from harness.unit.quantity import MIB, parse_size
 from tests.services import appetite
 
-pytestmark = [pytest.mark.boots, pytest.mark.alone]
+pytestmark = pytest.mark.boots
 UNIT = """\
 [Service]
 Type=exec
@@ -61,6 +61,7 @@ def fitted(tmp_path: Path, what: str, **kinds: object) -> tuple[Found, Store]:
     return answer.limits, store
 
 
+@pytest.mark.alone
 def test_memory_that_is_held(tmp_path):
     found, store = fitted(tmp_path, "holds", load_s=0.5)
     assert found.state is State.CONFIRMED, found.stop
@@ -73,6 +74,7 @@ def test_memory_that_is_held(tmp_path):
     assert all(f"\n{item.line}\n" in text for item in advice(found))
 
 
+@pytest.mark.alone
 def test_tasks_that_are_forked(tmp_path):
     """Cut off in the middle of the limits, it goes on where it was and repeats no trial."""
     made = scenario(tmp_path / "scenario", "forks", load_s=0.5, alone=["CPUQuota", "MemoryMax"])
@@ -90,6 +92,7 @@ def test_tasks_that_are_forked(tmp_path):
 
 
 @thorough
+@pytest.mark.alone
 def test_processor_time_in_bursts(tmp_path):
     found, _ = fitted(tmp_path, "burns")
     truth = 100 * appetite.BURN_S / appetite.PERIOD_S
@@ -97,6 +100,7 @@ def test_processor_time_in_bursts(tmp_path):
 
 
 @thorough
+@pytest.mark.alone
 def test_where_stalls_are_allowed_the_quota_is_over_a_second(tmp_path):
     """What takes 30 ms in every 100 takes as much of every second, so that nothing is gained; and nothing is lost."""
     found, store = fitted(tmp_path, "burns", limits=FEW + "stalls = true\n", load_s=3)
@@ -108,6 +112,7 @@ def test_where_stalls_are_allowed_the_quota_is_over_a_second(tmp_path):
 
 
 @thorough
+@pytest.mark.alone
 def test_processes_of_a_user_of_its_own(tmp_path):
     found, _ = fitted(tmp_path, "forks", unit="User=nobody\n", limits=FEW + "dedicated_user = true\n")
     assert found.state is State.CONFIRMED, found.stop
@@ -115,6 +120,7 @@ def test_processes_of_a_user_of_its_own(tmp_path):
 
 
 @thorough
+@pytest.mark.alone
 def test_the_units_own_limit_bounds_the_answer_and_censors_the_baseline(tmp_path):
     found, _ = fitted(tmp_path, "forks", unit=f"TasksMax={appetite.CHILDREN + 1}\n")
     assert found.state is State.CONFIRMED, found.stop
@@ -123,18 +129,21 @@ def test_the_units_own_limit_bounds_the_answer_and_censors_the_baseline(tmp_path
 
 
 @thorough
+@pytest.mark.alone
 def test_descriptors(tmp_path):
     found, _ = fitted(tmp_path, "descriptors")
     assert appetite.DESCRIPTORS < found.limits.files <= 1.3 * appetite.DESCRIPTORS
 
 
 @thorough
+@pytest.mark.alone
 def test_page_cache_is_no_need(tmp_path):
     found, _ = fitted(tmp_path, "caches")
     assert found.limits.memory_bytes <= 1.25 * (appetite.SMALL_MIB + 15) * MIB
 
 
 @thorough
+@pytest.mark.alone
 def test_a_leak_is_said_with_its_rate(tmp_path):
     found, _ = fitted(tmp_path, "leaks", load_s=4)
     assert found.leak is not None
