@@ -17,6 +17,7 @@ BESIDE = 5
 START_NOISE_S = 0.25
 # Runs without limits in between the confirming ones.
 CONFIRM_BESIDE = 2
+TOO_BUSY = "in some runs at limits the host was busy: how fast the load was in them was not judged"
 Attempt = Callable[[LimitSet, str], Run]
 
 
@@ -97,17 +98,21 @@ class Trials:
         return self.slowdown(runs)[0] <= self.settings.slowdown_max and self._starts_fast(runs)
 
     def slowdown(self, runs: Sequence[Run]) -> tuple[float, str]:
-        """How many times dearer the load is than in the runs beside, and which figure says so."""
-        quiet = [run for run in runs if not run.busy] or list(runs)
+        """How many times dearer the load is than in the runs beside, and which figure says so.
+
+        Times taken while other work had the processors say nothing, and are not compared.
+        """
+        quiet = [run for run in runs if not run.busy]
+        if not quiet:
+            self.found.note(TOO_BUSY)
         return fit.slowdown(quiet, self._beside())
 
     def _beside(self) -> list[Run]:
-        usable = [run for run in self.found.measured if run.passed]
-        return ([run for run in usable if not run.busy] or usable)[-BESIDE:]
+        return [run for run in self.found.measured if run.passed and not run.busy][-BESIDE:]
 
     def _starts_fast(self, runs: Sequence[Run]) -> bool:
         before = [run.start_s for run in self._beside() if run.start_s is not None]
-        now = [run.start_s for run in runs if run.start_s is not None]
+        now = [run.start_s for run in runs if run.start_s is not None and not run.busy]
         if not before or not now:
             return True
         middle_s = statistics.median(before)

@@ -232,6 +232,22 @@ def test_busy_runs_are_censored_and_said():
     assert found.state is State.CONFIRMED
 
 
+def test_times_on_a_busy_host_raise_no_limit_and_that_is_said():
+    """From the first trial at a limit on other work makes everything slow."""
+    service = Service()
+
+    def attempt(limits: LimitSet, purpose: str) -> Run:
+        run = service(limits, purpose)
+        slow = {"censored": ("other work took 70% of the processors",), "costs_s": {"load": 3.0}, "start_s": 2.0}
+        return run if purpose == "measure" else replace(run, **slow)
+
+    found = walk(Settings(), attempt)
+    assert found.state is State.CONFIRMED, found.stop
+    assert found.limits.memory_bytes <= 1.25 * 100 * MIB
+    assert 40 <= found.limits.quota_percent <= 48
+    assert any("was not judged" in note for note in found.notes)
+
+
 def test_too_few_working_runs_are_not_enough_data():
     found = walk(Settings(), Service(fails=0.9))
     assert found.state is State.NOT_ENOUGH_DATA
