@@ -74,9 +74,11 @@ def _window(trials: Trials) -> float:
 def _holds(trials: Trials, limits: LimitSet) -> bool:
     """Whether the service works, is hardly ever held back, and keeps its pace.
 
-    One that was never held back is not slower for the quota, whatever its times are.
+    What was never held back is not slower for the quota, whatever its times are.
     """
     run = trials.try_(limits, "quota")
     if not run.passed or (run.throttled_share or 0.0) > THROTTLED_SHARE:
         return False
-    return run.held_back_s == 0 or trials.is_fast(limits, "quota", first=run)
+    if run.throttled_share == 0:
+        return run.start_held_back_s == 0 or trials.starts_fast([run])
+    return trials.is_fast(limits, "quota", first=run)

@@ -49,8 +49,8 @@ class Run:
     `needed_bytes` is the peak of memory that cannot be reclaimed, `peak_bytes` that of all charged to the unit.
     `cpu_percent` is the mean use in the load steps (all steps, when there is no load step), `window_percent` that of
     the busiest 100 ms and `long_window_percent` of the busiest second there, each in percent of one processor.
-    `throttled_share` is the share of quota periods in the load steps in which it was held back, `held_back_s` for how
-    long it was, in the first start and the load steps. `costs_s` are what the load steps cost:
+    `throttled_share` is the share of quota periods in the load steps in which it was held back, `start_held_back_s` for
+    how long it was in the first start. `costs_s` are what the load steps cost:
     seconds, seconds per request, or the 99 % latency. `growth` tells a leak.
     """
 
@@ -66,7 +66,7 @@ class Run:
     window_percent: float | None = None
     long_window_percent: float | None = None
     throttled_share: float | None = None
-    held_back_s: float | None = None
+    start_held_back_s: float | None = None
     tasks: int | None = None
     fd_highest: int | None = None
     start_s: float | None = None
@@ -104,7 +104,7 @@ def read(observation: Observation, verdict: Verdict, frame: pandas.DataFrame | N
         window_percent=None if work is None else _window_percent(work, WINDOW_S),
         long_window_percent=None if work is None else _window_percent(work, LONG_WINDOW_S),
         throttled_share=None if work is None else _throttled(work),
-        held_back_s=None if sampled is None else _held_back_s(sampled, work or []),
+        start_held_back_s=None if sampled is None else _start_held_back_s(sampled),
         tasks=_tasks(observation, sampled),
         fd_highest=None if sampled is None else _highest(sampled, "fd_highest"),
         start_s=_start_s(observation),
@@ -195,14 +195,10 @@ def _throttled(parts: list[pandas.DataFrame]) -> float | None:
     return throttled / periods if periods > 0 else None
 
 
-def _held_back_s(frame: pandas.DataFrame, parts: list[pandas.DataFrame]) -> float | None:
+def _start_held_back_s(frame: pandas.DataFrame) -> float | None:
     """The counter begins with the start, so that its last value there is all of it."""
     start = frame[(frame["incarnation"] == 1) & (frame["part"] == "start")]["cpu_throttled_usec"].dropna()
-    known = [part["cpu_throttled_usec"].dropna() for part in parts]
-    spans = [int(part.iloc[-1] - part.iloc[0]) for part in known if len(part) > 1]
-    if not len(start) or not spans:
-        return None
-    return (int(start.iloc[-1]) + sum(spans)) / 1e6
+    return int(start.iloc[-1]) / 1e6 if len(start) else None
 
 
 def _start_s(observation: Observation) -> float | None:

@@ -95,7 +95,7 @@ class Trials:
 
     def keeps_pace(self, runs: Sequence[Run]) -> bool:
         """Whether runs were fast enough under load and at the start."""
-        return self.slowdown(runs)[0] <= self.settings.slowdown_max and self._starts_fast(runs)
+        return self.slowdown(runs)[0] <= self.settings.slowdown_max and self.starts_fast(runs)
 
     def slowdown(self, runs: Sequence[Run]) -> tuple[float, str]:
         """How many times dearer the load is than in the runs beside, and which figure says so.
@@ -110,11 +110,13 @@ class Trials:
     def _beside(self) -> list[Run]:
         return [run for run in self.found.measured if run.passed and not run.busy][-BESIDE:]
 
-    def _starts_fast(self, runs: Sequence[Run]) -> bool:
+    def starts_fast(self, runs: Sequence[Run]) -> bool:
+        """By the time that starts take; on a busy host by how long the quota held them back."""
         before = [run.start_s for run in self._beside() if run.start_s is not None]
+        middle_s = statistics.median(before) if before else 0.0
+        more_s = max((self.settings.start_slowdown_max - 1) * middle_s, START_NOISE_S)
+        held_back = [run.start_held_back_s for run in runs if run.busy and run.start_held_back_s is not None]
         now = [run.start_s for run in runs if run.start_s is not None and not run.busy]
-        if not before or not now:
-            return True
-        middle_s = statistics.median(before)
-        allowed_s = max(self.settings.start_slowdown_max * middle_s, middle_s + START_NOISE_S)
-        return statistics.median(now) <= allowed_s
+        if held_back and statistics.median(held_back) > more_s:
+            return False
+        return not before or not now or statistics.median(now) <= middle_s + more_s

@@ -7,6 +7,7 @@ than the trials it saves.
 
 import json
 import os
+import re
 import shlex
 import shutil
 from pathlib import Path
@@ -19,17 +20,21 @@ from harness.observation import Observation
 from harness.session import think_again
 from harness.unit import catalogue
 from harness.unit.canary import CanaryResult, Standing
+from harness.unit.quantity import MIB
 from tests.cli.command import NEEDS_TWO, few, recommendation
 from tests.conftest import unavailable
 from tests.guest.guest import Result, run
 from tests.guest.image import PROJECT, GuestError
-from tests.systemd import tiny
+from tests.services.appetite import HELD_MIB, NOISE_MIB
+from tests.systemd import test_limits, tiny
 
 pytestmark = [pytest.mark.v2, pytest.mark.boots, pytest.mark.timeout(3600)]
 whole = pytest.mark.skipif(os.environ.get("V2") != "all", reason="takes long; set V2=all")
 
 # An emulated processor is some twenty times slower, and a test's own limit is there for what hangs.
 PYTEST = ("pytest", "-p", "no:cacheprovider", "-W", "ignore::DeprecationWarning", "--timeout=1200", "--durations=5")
+# So much longer may a step of a scenario take there.
+PATIENCE = 6
 SHORT = (
     "tests/systemd/test_unified.py",
     "tests/systemd/test_machines.py::TestSideBySide",
@@ -118,8 +123,30 @@ def notes(folder: Path) -> Path:
     shutil.copytree(PROJECT / "scenarios" / "notes", folder / "notes")
     path = folder / "notes.toml"
     few_runs = "runs = 5\nconfirm_runs = 4\nmax_trials = 32\nmemory_high = true\n"
-    path.write_text((PROJECT / "scenarios" / "notes.toml").read_text() + f"\n[limits]\n{few_runs}")
+    text = (PROJECT / "scenarios" / "notes.toml").read_text()
+    patient = re.sub(r"timeout_s = (\d+)", lambda found: f"timeout_s = {PATIENCE * int(found[1])}", text)
+    path.write_text(f"{patient}\n[limits]\n{few_runs}")
     return path
+
+
+@whole
+def test_limits_that_only_v2_has(tmp_path):
+    """What is held is known: the limit by which it is slowed down lies close above that."""
+    made = appetite("holds", tmp_path / "scenario")
+    tune = f"harness tune brought/{made.name} --only limits --results out/results"
+    out = in_guest(tune, tmp_path, timeout_s=1800, brought=made.parent).out
+    _, run_facts, answer = facts(out)
+    assert (run_facts["state"], run_facts["inspection"]["cgroups"]) == ("done", "v2")
+    check_limits(out, answer["limits"])
+    high = next(item for item in answer["limits"]["limits"] if item["directive"] == "MemoryHigh")
+    assert HELD_MIB * MIB <= high["number"] <= 1.25 * (HELD_MIB + NOISE_MIB + 10) * MIB
+
+
+def appetite(what: str, folder: Path) -> Path:
+    """The scenario of a service that takes a known amount of something."""
+    few_runs = test_limits.FEW + "memory_high = true\n"
+    made = test_limits.scenario(folder, what, limits=few_runs, load_s=1, alone=["CPUQuota"])
+    return made.path
 
 
 @whole

@@ -79,21 +79,16 @@ def test_figures_of_a_run():
     assert run.long_window_percent == pytest.approx(27, abs=2)
     assert run.throttled_share == pytest.approx(6 / 25, abs=0.03)
     assert run.start_s == pytest.approx(0.15)
-    assert run.held_back_s == 0
+    assert run.start_held_back_s == 0
     assert run.costs_s == {"load, time per request": 1 / 500, "load, latency p99": 0.004}
     assert run.passed
     assert not run.censored
 
 
-def test_how_long_a_quota_held_it_back():
-    """30 ms in the start and 100 ms in the load, and what the warm-up between took is nobody's concern."""
-
-    def throttled_usec(at: float) -> int:
-        return int(1e6 * (0.03 * min(1, at) + 0.5 * min(1, max(0, at - 1)) + 0.05 * max(0, at - 2)))
-
-    made = [{**row, "cpu_throttled_usec": throttled_usec(float(row["time_s"] or 0))} for row in rows()]
+def test_how_long_a_quota_held_the_start_back():
+    made = [{**row, "cpu_throttled_usec": int(3e4 * min(1.0, float(row["time_s"] or 0)))} for row in rows()]
     run = read(observation(), PASS, samples.of_rows(made), LimitSet())
-    assert run.held_back_s == pytest.approx(0.13, abs=0.025)  # one sample of the warm-up bounds the load
+    assert run.start_held_back_s == pytest.approx(0.03, abs=0.002)
 
 
 def test_tasks_of_the_stop_count():

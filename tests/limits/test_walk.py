@@ -26,6 +26,7 @@ class Service:
     cache_mib: float = 300
     tasks: int = 12
     percent: float = 40
+    start_cpu_s: float = 0.02
     fails: float = 0
     needs_descriptors: int = 20
     leaks: bool = False
@@ -71,7 +72,7 @@ class Service:
             window_percent=self.percent * (1 + rng.uniform(-0.02, 0.02)),
             long_window_percent=self.percent / 2,
             throttled_share=0.3 if quota is not None and quota < self._demand(limits) else 0.0,
-            held_back_s=0.2 if quota is not None and quota < self._demand(limits) else 0.0,
+            start_held_back_s=max(0.0, self.start_cpu_s * (100 / quota - 1)) if quota is not None else 0.0,
             tasks=self.tasks,
             fd_highest=self.needs_descriptors - 1,
             start_s=0.1,
@@ -246,6 +247,18 @@ def test_times_on_a_busy_host_raise_no_limit_and_that_is_said():
     assert found.limits.memory_bytes <= 1.25 * 100 * MIB
     assert 40 <= found.limits.quota_percent <= 48
     assert any("was not judged" in note for note in found.notes)
+
+
+def test_a_start_that_a_quota_holds_back_counts_on_a_busy_host_too():
+    """A start of a second of processor time, and 40 % is enough for the load: with 45 % it would take two."""
+    service = Service(start_cpu_s=1.0)
+
+    def attempt(limits: LimitSet, purpose: str) -> Run:
+        run = replace(service(limits, purpose), start_s=1.0)
+        return replace(run, censored=("other work took 70% of the processors",))
+
+    found = walk(Settings(), attempt)
+    assert 80 <= found.limits.quota_percent <= 100
 
 
 def test_too_few_working_runs_are_not_enough_data():
