@@ -29,12 +29,14 @@ class Fitting:
     """The hardened candidate whose limits are sought, and how its trials are made and judged.
 
     `judge` turns an observation into a verdict; `stop` says why no further trial may be made, "" when it may; `heard`
-    is told of each phase. `unified` says that the host has cgroup v2 alone, and so what only that has.
+    is told of each phase. `unified` says that the host has cgroup v2 alone, and so what only that has; `own_user`
+    that nobody else runs as the user that the unit runs as.
     """
 
     scenario: Scenario
     unit: UnitFile
     unified: bool
+    own_user: bool
     candidate: Request
     attempts: Attempts
     judge: Callable[[Observation], Verdict]
@@ -52,7 +54,7 @@ class Fitting:
             slowdown_max=wanted.slowdown_max,
             stalls=wanted.stalls,
             memory_high=wanted.memory_high and self.unified,
-            dedicated_user=wanted.dedicated_user and bool(self.unit.get("Service", "User")),
+            dedicated_user=self.own_user,
             leave_alone=frozenset(self.scenario.leave_alone),
             own=own if wanted.own == "respect" else LimitSet(),
         )

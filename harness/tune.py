@@ -287,6 +287,7 @@ class Walk:
             scenario=self.scenario,
             unit=self.unit,
             unified=self.inspection.cgroups == "v2",
+            own_user=self.start.has_user and (self.scenario.limits.dedicated_user or self.start.dynamic_user),
             candidate=Request(self.render(result.accepted), labels(result.accepted)),
             attempts=self.attempts,
             judge=verdict,

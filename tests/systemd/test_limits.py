@@ -94,7 +94,7 @@ def test_tasks_that_are_forked(tmp_path):
 @thorough
 @pytest.mark.alone
 def test_processor_time_in_bursts(tmp_path):
-    found, _ = fitted(tmp_path, "burns")
+    found, _ = fitted(tmp_path, "burns", alone=["MemoryMax"])
     truth = 100 * appetite.BURN_S / appetite.PERIOD_S
     assert truth <= found.limits.quota_percent <= 1.2 * truth
 
@@ -103,7 +103,7 @@ def test_processor_time_in_bursts(tmp_path):
 @pytest.mark.alone
 def test_where_stalls_are_allowed_the_quota_is_over_a_second(tmp_path):
     """What takes 30 ms in every 100 takes as much of every second, so that nothing is gained; and nothing is lost."""
-    found, store = fitted(tmp_path, "burns", limits=FEW + "stalls = true\n", load_s=3)
+    found, store = fitted(tmp_path, "burns", limits=FEW + "stalls = true\n", load_s=3, alone=["MemoryMax"])
     truth = 100 * appetite.BURN_S / appetite.PERIOD_S
     assert found.state is State.CONFIRMED, found.stop
     assert found.limits.period_s == 1.0
@@ -113,8 +113,10 @@ def test_where_stalls_are_allowed_the_quota_is_over_a_second(tmp_path):
 
 @thorough
 @pytest.mark.alone
-def test_processes_of_a_user_of_its_own(tmp_path):
-    found, _ = fitted(tmp_path, "forks", unit="User=nobody\n", limits=FEW + "dedicated_user = true\n")
+@pytest.mark.parametrize(("unit", "said"), [("User=nobody\n", "dedicated_user = true\n"), ("DynamicUser=yes\n", "")])
+def test_processes_of_a_user_of_its_own(tmp_path, unit, said):
+    alone = ["CPUQuota", "MemoryMax"]
+    found, _ = fitted(tmp_path, "forks", unit=unit, limits=FEW + said, load_s=0.5, alone=alone)
     assert found.state is State.CONFIRMED, found.stop
     assert appetite.CHILDREN + 1 <= found.limits.processes == found.limits.tasks
 
@@ -122,7 +124,8 @@ def test_processes_of_a_user_of_its_own(tmp_path):
 @thorough
 @pytest.mark.alone
 def test_the_units_own_limit_bounds_the_answer_and_censors_the_baseline(tmp_path):
-    found, _ = fitted(tmp_path, "forks", unit=f"TasksMax={appetite.CHILDREN + 1}\n")
+    unit, alone = f"TasksMax={appetite.CHILDREN + 1}\n", ["CPUQuota", "MemoryMax"]
+    found, _ = fitted(tmp_path, "forks", unit=unit, load_s=0.5, alone=alone)
     assert found.state is State.CONFIRMED, found.stop
     assert found.limits.tasks == appetite.CHILDREN + 1
     assert any("are censored (tasks came up against TasksMax=)" in note for note in found.notes)
@@ -131,21 +134,21 @@ def test_the_units_own_limit_bounds_the_answer_and_censors_the_baseline(tmp_path
 @thorough
 @pytest.mark.alone
 def test_descriptors(tmp_path):
-    found, _ = fitted(tmp_path, "descriptors")
+    found, _ = fitted(tmp_path, "descriptors", load_s=0.5, alone=["CPUQuota", "MemoryMax"])
     assert appetite.DESCRIPTORS < found.limits.files <= 1.3 * appetite.DESCRIPTORS
 
 
 @thorough
 @pytest.mark.alone
 def test_page_cache_is_no_need(tmp_path):
-    found, _ = fitted(tmp_path, "caches")
+    found, _ = fitted(tmp_path, "caches", alone=["CPUQuota"])
     assert found.limits.memory_bytes <= 1.25 * (appetite.SMALL_MIB + 15) * MIB
 
 
 @thorough
 @pytest.mark.alone
 def test_a_leak_is_said_with_its_rate(tmp_path):
-    found, _ = fitted(tmp_path, "leaks", load_s=4)
+    found, _ = fitted(tmp_path, "leaks", load_s=4, alone=["CPUQuota"])
     assert found.leak is not None
     assert found.limits.memory_bytes is None
     assert found.leak.bytes_per_s == pytest.approx(MIB, rel=0.25)
