@@ -10,7 +10,7 @@ TEST_PACKAGES := redis-server nginx curl openssl chromium nix-bin ansible-core
 GUEST_PACKAGES := mmdebstrap qemu-system-x86 e2fsprogs
 
 .DELETE_ON_ERROR:
-.PHONY: setup demo test test-larger test-v2 test-v2-short test-quick lint bench bench-limits clean help
+.PHONY: setup demo test test-larger test-v2 test-v2-short test-quick lint bench bench-limits bench-fits clean help
 
 help:
 	@echo "make setup       Debian packages and a virtual environment with the command $(BIN)/harness"
@@ -21,6 +21,7 @@ help:
 	@echo "make test-quick  the tests that need no root"
 	@echo "make bench       trial overhead, search quality, 200 boots"
 	@echo "make bench-limits limits of real services beside two rules of thumb (about 15 minutes)"
+	@echo "make bench-fits  how far ten whole fits of one service lie apart (about 30 minutes)"
 
 setup: $(BIN)/.dev
 
@@ -78,6 +79,9 @@ bench: $(BIN)/.dev
 bench-limits: $(BIN)/.dev
 	$(call install,$(TEST_PACKAGES) postgresql python3-uvicorn python3-wsproto)
 	$(BIN)/python -m bench.limits
+
+bench-fits: $(BIN)/.dev
+	$(BIN)/python -m bench.fits
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

@@ -292,6 +292,8 @@ class Walk:
         return Fitting(
             scenario=self.scenario,
             unit=self.unit,
+            unified=self.inspection.cgroups == "v2",
+            own_user=self.start.has_user and (self.scenario.limits.dedicated_user or self.start.dynamic_user),
             candidate=Request(self.render(result.accepted), labels(result.accepted)),
             attempts=self.attempts,
             judge=verdict,

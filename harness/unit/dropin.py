@@ -16,7 +16,10 @@ from harness.unit.unitfile import UnitFile, parse, written
 _Lines = list[tuple[str, str]]
 FILE_NAME = "50-harness.conf"
 # Not in the catalogue: they are fitted and not searched.
-_LIMITS = ("MemoryMax", "MemorySwapMax", "CPUQuota", "CPUQuotaPeriodSec", "TasksMax", "LimitNOFILE", "LimitNPROC")
+_LIMITS = (
+    *("MemoryHigh", "MemoryMax", "MemorySwapMax", "CPUQuota", "CPUQuotaPeriodSec", "TasksMax"),
+    *("LimitNOFILE", "LimitNPROC"),
+)
 
 
 def render(
