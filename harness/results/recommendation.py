@@ -13,6 +13,7 @@ from harness.search.result import SearchResult, Stop
 from harness.search.sequential import Reliability
 from harness.unit import dropin
 from harness.unit.canary import CanaryResult, Standing, standing_of
+from harness.unit.listed import WRITTEN_AS
 from harness.unit.needs import Needs
 from harness.unit.start import Start
 from harness.unit.surface import Reach, reach
@@ -174,7 +175,12 @@ class Answer:
             header=header,
         )
         set_here = {line.partition("=")[0] for line in text.splitlines() if not line.startswith("#")}
-        unset = [f"{name} {line}" for name, lines in comments.items() if name not in set_here for line in lines]
+        unset = [
+            f"{name} {line}"
+            for name, lines in comments.items()
+            if WRITTEN_AS.get(name, name) not in set_here
+            for line in lines
+        ]
         text += "".join(f"# {line}\n" for line in unset)
         limits = advice.drop_in_lines(self.limits) if self.limits is not None and self.limits.trials else []
         return text + "".join(f"{line}\n" for line in limits)

@@ -150,7 +150,7 @@ def _exceptions(name: str, steps: Mapping[str, list[Tightening]], needs: Needs) 
         ]
     if name == "ExecPaths" and "NoExecPaths" in steps:
         # Not ExecPaths=: what that names is a mount of its own, and writable whatever ProtectSystem= says (252, 257).
-        return [("BindReadOnlyPaths", listed.source(path)) for path in listed.still_executable(denied, needs)]
+        return [(listed.WRITTEN_AS[name], listed.source(path)) for path in listed.still_executable(denied, needs)]
     if name == "DeviceAllow" and "DevicePolicy" in steps:
         strict = any(step.rung == "strict" for step in steps["DevicePolicy"])
         return [(name, value) for value in listed.devices(denied, needs, strict=strict)]

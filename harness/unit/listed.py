@@ -12,6 +12,8 @@ from harness.unit.needs import Needs, below
 from harness.unit.start import Start, words
 
 Lines = list[tuple[str, str]]
+# The name of a directive of the catalogue in a drop-in, where it is another.
+WRITTEN_AS = {"ExecPaths": "BindReadOnlyPaths"}
 PRIVATE_TMP = ("/tmp", "/var/tmp")
 # systemd 252 leaves /run writable under ProtectSystem=strict beside some other directives, later ones do not: an
 # exception that is not missed here would be after an upgrade.
@@ -82,8 +84,10 @@ def closed_to_programs(denied: Collection[str], shut: Collection[str], needs: Ne
     A path in any of these lists is a mount of its own, and no longer read-only because `/` is (systemd 252). So only
     what is writable anyway is named.
     """
-    own_tmp = [path for path in PRIVATE_TMP if not private_tmp and path not in needs.writable]
-    read_only = [*own_tmp, *(path for path in needs.writable if _word(path) in shut)]
+    read_only = {path for path in needs.writable if _word(path) in shut}
+    read_only |= {path for path in PRIVATE_TMP if path not in needs.writable}
+    if private_tmp:
+        read_only -= {*PRIVATE_TMP}
     return [path for path in ("/", *needs.apart) if _word(path) in denied and path not in read_only]
 
 

@@ -503,6 +503,8 @@ QUIET = (
 AS_ANOTHER = (
     Known(
         "var_own",
+        # /var/lib/known is a link to what systemd keeps below /var/lib/private then.
+        (denying("TemporaryFileSystem", "/var/lib"),),
         lines=("DynamicUser=yes", "StateDirectory=known"),
         files=(File("/var/lib/known/state"),),
         scenario={"run_as": "dynamic"},
