@@ -44,8 +44,8 @@ class Plan:
     def diff(self) -> str:
         """What changes, as a unified diff."""
         name = f"{self.unit}.d/{FILE_NAME}"
-        texts = [(text or "").splitlines(keepends=True) for text in (self.before, self.after)]
-        return "".join(difflib.unified_diff(texts[0], texts[1], f"{name} now", f"{name} then"))
+        texts = [(text or "").splitlines() for text in (self.before, self.after)]
+        return "\n".join(difflib.unified_diff(texts[0], texts[1], f"{name} now", f"{name} then", lineterm=""))
 
 
 @dataclass(frozen=True)
