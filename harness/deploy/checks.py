@@ -1,6 +1,6 @@
 """A scenario's checks on the machine that the harness is called on, as a trial runs them in a machine of its own."""
 
-import os
+import shlex
 import time
 from pathlib import Path
 
@@ -52,17 +52,11 @@ class Checks:
                     raise RolledBackError(f"step {getattr(step, 'name', '')}: {problem}")
 
     def _problem(self, check: Check, timeout_s: float) -> str:
-        where = self._folder if self._folder.is_dir() else Path("/")
-        command = ["sh", "-c", f"cd {shell_word(where)}\n{check.run.replace(INSIDE, shell_word(where))}"]
+        where = shlex.quote(str(self._folder if self._folder.is_dir() else "/"))
+        command = ["sh", "-c", f"cd {where}\n{check.run.replace(INSIDE, where)}"]
         as_user = ["runuser", "-u", check.user, "--"] if check.user is not None else []
         clean = ["env", "-i", *(f"{key}={value}" for key, value in self._env.items())]
         done = shell.run([*clean, *as_user, *command], timeout_s=timeout_s)
         problem = workload.unmet(check, done)
         said = done.error_text.splitlines()[-1:] if problem else []
         return problem + (f" ({said[0]})" if said else "")
-
-
-def shell_word(path: Path) -> str:
-    """A path as one word of a shell command."""
-    text = os.fspath(path)
-    return "'" + text.replace("'", "'\\''") + "'" if not text.replace("/", "").replace("-", "").isalnum() else text
