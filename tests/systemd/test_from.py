@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from harness.errors import UsageError
+from harness.results.earlier import check_earlier
 from harness.results.folder import Run
 from harness.scenario import Scenario
-from harness.session import Options, check_earlier, think_again, tune
+from harness.session import Options, think_again, tune
 from harness.unit import catalogue
 from tests.systemd import tiny
 
