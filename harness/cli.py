@@ -22,6 +22,7 @@ from harness.report.plain import plain
 from harness.report.progress import Reporter
 from harness.report.summary import console, show
 from harness.report.why import explain
+from harness.results.earlier import check_earlier, scenario_path
 from harness.scenario import load
 from harness.tune import Only
 
@@ -117,12 +118,12 @@ def tune(
 
     Example: harness tune scenarios/redis.toml
     """
-    scenario = scenario or session.scenario_path(earlier)
+    scenario = scenario or scenario_path(earlier)
     options = session.Options(results, workers, max_trials, max_minutes, fresh, only, earlier, full)
     with Reporter() as reporter:
         listener = session.Listener(reporter.phase, reporter.observation, reporter.note)
         loaded = load(scenario)
-        session.check_earlier(loaded, earlier, changed=scenario_changed)
+        check_earlier(loaded, earlier, changed=scenario_changed)
         answer, store = session.tune(loaded, options, listener)
     _page_apart(store.folder)
     show(answer, store.folder, console())

@@ -165,24 +165,6 @@ def _parts(store: Store) -> dict[str, Any]:
     return {"only": Only(store.facts.get("only", Only.BOTH.value)), "given": given, "earlier": earlier}
 
 
-def scenario_path(earlier: Path | None) -> Path:
-    """The scenario file of an earlier run. Raises UsageError without one."""
-    if earlier is None:
-        raise UsageError("no scenario", hint="name a scenario file, such as scenarios/redis.toml")
-    return Path(Store.open(earlier).facts["scenario_path"])
-
-
-def check_earlier(scenario: Scenario, earlier: Path | None, *, changed: bool) -> None:
-    """Raise UsageError when the scenario is not that of the run to go on from, and nobody said that it changed."""
-    if earlier is None or changed:
-        return
-    if str(Store.open(earlier).facts.get("identity", "")).split(" ")[0] != scenario.identity():
-        raise UsageError(
-            f"{scenario.path} is not the scenario that {earlier} was made with",
-            hint="say --scenario-changed if that is meant; what does not depend on the change is not tried again",
-        )
-
-
 def _git_commit() -> str:
     """Commit of the checkout this package runs from, "" when it is not one."""
     folder = Path(__file__).resolve().parent

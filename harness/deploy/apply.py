@@ -26,7 +26,7 @@ from harness.unit.dropin import FILE_NAME
 from harness.unit.unitfile import parse, parse_cat
 
 # What a change may take beside its checks and the grace time: reloads, log reading, a busy machine.
-SPARE_S = 120.0
+SPARE_S = 60.0
 RESTART_LEAST_S = 30.0
 LOOK_EVERY_S = 2.0
 POLL_S = 0.2
@@ -44,8 +44,8 @@ class Plan:
     def diff(self) -> str:
         """What changes, as a unified diff."""
         name = f"{self.unit}.d/{FILE_NAME}"
-        texts = [(text or "").splitlines(keepends=True) for text in (self.before, self.after)]
-        return "".join(difflib.unified_diff(texts[0], texts[1], f"{name} now", f"{name} then"))
+        texts = [(text or "").splitlines() for text in (self.before, self.after)]
+        return "\n".join(difflib.unified_diff(texts[0], texts[1], f"{name} now", f"{name} then", lineterm=""))
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,12 @@
 """A scenario's checks on the machine that the harness is called on, as a trial runs them in a machine of its own."""
 
-import os
+import shlex
 import time
 from pathlib import Path
 
 from harness.errors import RolledBackError
 from harness.machine import shell
-from harness.scenario import INSIDE, Check, Scenario, StepKind
+from harness.scenario import INSIDE, Check, Scenario, Step, StepKind
 from harness.trial import workload
 
 FIRST_POLL_S = 0.05
@@ -25,13 +25,13 @@ class Checks:
         return self.scenario.folder.resolve()
 
     @property
-    def steps(self) -> list[Check]:
+    def steps(self) -> list[Step]:
         """Functional steps; load is none of a deployed service's business."""
         return [step for step in self.scenario.steps if step.kind is StepKind.FUNCTIONAL]
 
     def longest_s(self, *, with_steps: bool) -> float:
         """The longest time that these checks may take."""
-        steps = sum(step.timeout_s * getattr(step, "repeat", 1) for step in self.steps) if with_steps else 0.0
+        steps = sum(step.timeout_s * step.repeat for step in self.steps) if with_steps else 0.0
         return self.scenario.ready.timeout_s + steps
 
     def ready(self) -> None:
@@ -47,22 +47,16 @@ class Checks:
     def run_steps(self) -> None:
         """Run the functional steps. Raises RolledBackError at the first that fails."""
         for step in self.steps:
-            for _ in range(getattr(step, "repeat", 1)):
+            for _ in range(step.repeat):
                 if problem := self._problem(step, step.timeout_s):
-                    raise RolledBackError(f"step {getattr(step, 'name', '')}: {problem}")
+                    raise RolledBackError(f"step {step.name}: {problem}")
 
     def _problem(self, check: Check, timeout_s: float) -> str:
-        where = self._folder if self._folder.is_dir() else Path("/")
-        command = ["sh", "-c", f"cd {shell_word(where)}\n{check.run.replace(INSIDE, shell_word(where))}"]
+        where = shlex.quote(str(self._folder if self._folder.is_dir() else "/"))
+        command = ["sh", "-c", f"cd {where}\n{check.run.replace(INSIDE, where)}"]
         as_user = ["runuser", "-u", check.user, "--"] if check.user is not None else []
         clean = ["env", "-i", *(f"{key}={value}" for key, value in self._env.items())]
         done = shell.run([*clean, *as_user, *command], timeout_s=timeout_s)
         problem = workload.unmet(check, done)
         said = done.error_text.splitlines()[-1:] if problem else []
         return problem + (f" ({said[0]})" if said else "")
-
-
-def shell_word(path: Path) -> str:
-    """A path as one word of a shell command."""
-    text = os.fspath(path)
-    return "'" + text.replace("'", "'\\''") + "'" if not text.replace("/", "").replace("-", "").isalnum() else text

@@ -7,6 +7,7 @@ on. All others are tried again, as is everything that the earlier run did not de
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Self
 
 from harness.errors import UsageError
@@ -14,6 +15,7 @@ from harness.inspection import Inspection
 from harness.judge.verdict import Outcome, Verdict
 from harness.observation import Observation
 from harness.results.folder import Run
+from harness.results.store import Store
 from harness.scenario import Scenario
 from harness.search.options import Option
 from harness.search.result import Refusal, SearchResult
@@ -118,6 +120,24 @@ class Earlier:
         return gone
 
 
+def scenario_path(earlier: Path | None) -> Path:
+    """The scenario file of an earlier run. Raises UsageError without one."""
+    if earlier is None:
+        raise UsageError("no scenario", hint="name a scenario file, such as scenarios/redis.toml")
+    return Path(Store.open(earlier).facts["scenario_path"])
+
+
+def check_earlier(scenario: Scenario, earlier: Path | None, *, changed: bool) -> None:
+    """Raise UsageError when the scenario is not that of the run to go on from, and nobody said that it changed."""
+    if earlier is None or changed:
+        return
+    if str(Store.open(earlier).facts.get("identity", "")).split(" ")[0] != scenario.identity():
+        raise UsageError(
+            f"{scenario.path} is not the scenario that {earlier} was made with",
+            hint="say --scenario-changed if that is meant; what does not depend on the change is not tried again",
+        )
+
+
 def _same_ground(old: Scenario, new: Scenario, before: Inspection, now: Inspection) -> bool:
     """Whether both scenarios start from the same unit on the same system; further packages are no other ground."""
     same_start = all(getattr(old, name) == getattr(new, name) for name in ("start", "root", "run_as", "leave_alone"))
@@ -147,4 +167,4 @@ def _speaks_still(witness: Observation | None, unchanged: frozenset[str] | None)
     return failed in unchanged
 
 
-__all__ = ["Earlier"]
+__all__ = ["Earlier", "check_earlier", "scenario_path"]

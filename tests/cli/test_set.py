@@ -4,7 +4,17 @@ import pytest
 
 from tests.cli.command import harness, tiny
 
-NICE = '[[steps]]\nname = "nice"\nrun = "systemctl show -p Nice -p OOMScoreAdjust tiny | tr \'\\\\n\' \' \'"\nstdout_contains = "Nice=5 OOMScoreAdjust=7"\n'  # noqa: E501
+NICE = """
+[[steps]]
+name = "nice"
+run = "systemctl show -p Nice tiny"
+stdout_contains = "Nice=5"
+
+[[steps]]
+name = "of the drop-in"
+run = "systemctl show -p OOMScoreAdjust tiny"
+stdout_contains = "OOMScoreAdjust=7"
+"""
 
 
 @pytest.mark.boots

@@ -11,6 +11,7 @@ from functools import cache
 from io import BytesIO
 from pathlib import Path
 
+from harness.deploy.manager import Manager
 from harness.machine import shell
 from harness.machine.boot import Machine, MachineSpec
 
@@ -102,6 +103,14 @@ def host(units: Mapping[str, str], files: Mapping[str, str] | None = None) -> It
         yield Host(machine)
 
 
+def unit_text(host: Host) -> str:
+    """The unit with its drop-ins as `systemctl cat` shows them, without that of harness."""
+    folder = host.machine.path(f"/etc/systemd/system/{UNIT}.d")
+    names = sorted(item.name for item in folder.iterdir()) if folder.is_dir() else []
+    paths = [f"/etc/systemd/system/{UNIT}.d/{name}" for name in names if name != "50-harness.conf"]
+    return "\n".join(f"# {path}\n{host.read(path)}" for path in [f"/etc/systemd/system/{UNIT}", *paths])
+
+
 def run_folder(host: Host, drop_in: str, *, name: str = "run", state: str = "tight", ready: str = "true") -> str:
     """Put a run that recommends `drop_in` on the host. Returns its path there."""
     folder = f"/srv/{name}"
@@ -117,7 +126,7 @@ def run_folder(host: Host, drop_in: str, *, name: str = "run", state: str = "tig
         "state": "done",
         "scenario_data": scenario,
         "scenario_path": "/srv/deployed.toml",
-        "inspection": {"systemd_version": 0, "unit_text": ""},
+        "inspection": {"systemd_version": Manager(UNIT, host.machine.run).version(), "unit_text": unit_text(host)},
     }
     host.write(f"{folder}/run.json", json.dumps(facts))
     recommendation = {"format": 1, "state": state, "limits": {"state": "confirmed"}}
