@@ -1,6 +1,5 @@
 """The command line: arguments, progress, exit status. The only place that prints and exits."""
 
-import subprocess
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -8,8 +7,10 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from harness import apart, session
 from harness import init as init_module
-from harness import session
+from harness.commands import nightly as nightly_commands
+from harness.commands import review as review_commands
 from harness.errors import ExitStatus, HarnessError, UsageError
 from harness.machine import doctor as doctor_module
 from harness.report import trial as trial_report
@@ -114,7 +115,7 @@ def tune(
     with Reporter() as reporter:
         listener = session.Listener(reporter.phase, reporter.observation, reporter.note)
         answer, store = session.tune(load(scenario), options, listener)
-    _page_apart(store.folder)
+    apart.write_page(store.folder)
     show(answer, store.folder, console())
 
 
@@ -172,6 +173,10 @@ def why(
     explain(answer, store.folder, directive, console())
 
 
+review_commands.add_to(app)
+nightly_commands.add_to(app)
+
+
 def main() -> None:
     """Entry point: turns errors into a message, a hint and an exit status."""
     err = console(stderr=True)
@@ -183,14 +188,6 @@ def main() -> None:
     except OSError as error:
         _print_error(err, str(error), "check free space and permissions; the same command goes on where it stopped")
         sys.exit(ExitStatus.MACHINE)
-
-
-def _page_apart(run: Path) -> None:
-    """Write the page of a run in a process of its own: what tunes stays small."""
-    code = "from harness.cli import main; main()"
-    subprocess.run(
-        [sys.executable, "-c", code, "report", "--page-only", str(run)], stdout=subprocess.DEVNULL, check=False
-    )
 
 
 def _print_error(err: Console, message: str, hint: str) -> None:

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 import harness
 from harness.attempts import Attempts
-from harness.errors import BudgetError, UsageError
+from harness.errors import BudgetError, Interrupted, UsageError
 from harness.inspection import Inspection
 from harness.judge.rules import judge
 from harness.judge.verdict import Verdict
@@ -80,12 +80,72 @@ def check_ready(scenario: Scenario) -> None:
         )
 
 
-def tune(scenario: Scenario, options: Options, listener: Listener | None = None) -> tuple[Answer, Store]:
-    """Tune one scenario, or go on with a run of it that was cut off, and write the answer.
+@dataclass(frozen=True)
+class Session:
+    """One run while it is open: its folder is locked, and Ctrl-C ends it in order."""
 
-    Raises HarnessError of every kind; a partial answer is written before BudgetError.
+    scenario: Scenario
+    store: Store
+    inspection: Inspection
+    pool: Pool
+    options: Options
+    listener: Listener
+
+    def walk(self) -> Walk:
+        """A walk over the run from its beginning: what is stored is served, what is missing is tried."""
+        began = time.monotonic()
+        spent_s = self.spent_s
+
+        def expired() -> bool:
+            most = self.options.max_minutes
+            return self.pool.stopped or (most is not None and time.monotonic() - began > 60 * most)
+
+        def heard(observation: Observation) -> None:
+            self.store.update(duration_s=round(spent_s + time.monotonic() - began, 1))
+            self.listener.observation(observation)
+
+        attempts = Attempts(self.store, self.scenario, self.pool)
+        attempts.heard = heard
+        return Walk(
+            self.scenario,
+            self.inspection,
+            attempts,
+            self.pool.workers,
+            _tree(self.store, self.scenario),
+            limits=Limits(max_trials=self.options.max_trials, expired=expired),
+            heard=self.listener.phase,
+            **_parts(self.store),
+        )
+
+    def finish(self) -> Answer:
+        """Walk to the end and write the answer. Raises BudgetError once a partial one is written."""
+        spent_s = self.spent_s
+        walk = self.walk()
+        walk.canaries = _canaries(self.store, self.scenario, self.inspection, self.listener)
+        answer = walk.run(spent_s=spent_s)
+        write_derived(self.store, answer)
+        if self.pool.stopped or answer.result.stop is not Stop.TIGHT or answer.is_cut_off:
+            why = STOPPED if self.pool.stopped else answer.stop
+            self.store.update(state="partial", stop=why)
+            raise (Interrupted if self.pool.stopped else BudgetError)(
+                f"stopped before the end ({why}); what is sure so far is in {self.store.derived}",
+                hint="run the same command again: it goes on where it stopped and repeats no trial",
+            )
+        self.store.update(state="done", stop=answer.result.stop.value, trials=answer.trials)
+        return answer
+
+    @property
+    def spent_s(self) -> float:
+        """Time that the run took so far, in all its sessions."""
+        return float(self.store.facts.get("duration_s", 0.0))
+
+
+@contextmanager
+def opened(scenario: Scenario, options: Options, listener: Listener) -> Iterator[Session]:
+    """A new run of a scenario, or one that was cut off, open to be worked on.
+
+    Raises HarnessError of every kind; Ctrl-C outside the trials becomes BudgetError.
     """
-    listener = listener or Listener()
     check_ready(scenario)
     for path in remove_leftovers():
         listener.note(f"removed what an earlier run left: {path}")
@@ -94,24 +154,22 @@ def tune(scenario: Scenario, options: Options, listener: Listener | None = None)
     try:
         inspection = _inspection(store, scenario, listener)
         pool = Pool(int(store.facts["workers"]))
-        with _interruptible(pool, listener) as interrupted:
-            facts = inspection, _canaries(store, scenario, inspection, listener)
-            answer = _walk(scenario, facts, store, pool=pool, options=options, listener=listener)
-        write_derived(store, answer)
-        if interrupted() or answer.result.stop is not Stop.TIGHT or answer.is_cut_off:
-            why = STOPPED if interrupted() else answer.stop
-            store.update(state="partial", stop=why)
-            raise BudgetError(
-                f"stopped before the end ({why}); what is sure so far is in {store.derived}",
-                hint="run the same command again: it goes on where it stopped and repeats no trial",
-            )
-        store.update(state="done", stop=answer.result.stop.value, trials=answer.trials)
-        return answer, store
+        with interruptible(pool, listener):
+            yield Session(scenario, store, inspection, pool, options, listener)
     except KeyboardInterrupt as error:
         # Before or after the walk, or asked twice: nothing is in flight any more, and what was stored is safe.
-        raise BudgetError(STOPPED, hint="run the same command again: it goes on where it stopped") from error
+        raise Interrupted(STOPPED, hint="run the same command again: it goes on where it stopped") from error
     finally:
         store.unlock()
+
+
+def tune(scenario: Scenario, options: Options, listener: Listener | None = None) -> tuple[Answer, Store]:
+    """Tune one scenario, or go on with a run of it that was cut off, and write the answer.
+
+    Raises HarnessError of every kind; a partial answer is written before BudgetError.
+    """
+    with opened(scenario, options, listener or Listener()) as session:
+        return session.finish(), session.store
 
 
 def _open(scenario: Scenario, options: Options, listener: Listener) -> Store:
@@ -125,6 +183,7 @@ def _open(scenario: Scenario, options: Options, listener: Listener) -> Store:
         "identity": identity,
         "scenario_data": json.loads(scenario.model_dump_json(exclude_unset=True)),
         "scenario_path": str(scenario.path),
+        "files": scenario.digests(),
         "workers": options.machines,
         "seed": scenario.seed,
         "only": options.only.value,
@@ -190,45 +249,6 @@ def _canaries(store: Store, scenario: Scenario, inspection: Inspection, listener
     return tuple(CanaryResult.from_json(data) for data in store.facts["canaries"])
 
 
-def _walk(
-    scenario: Scenario,
-    facts: tuple[Inspection, tuple[CanaryResult, ...]],
-    store: Store,
-    *,
-    pool: Pool,
-    options: Options,
-    listener: Listener,
-) -> Answer:
-    began = time.monotonic()
-    spent_s = float(store.facts.get("duration_s", 0.0))
-
-    def expired() -> bool:
-        over = options.max_minutes is not None and time.monotonic() - began > 60 * options.max_minutes
-        return pool.stopped or over
-
-    attempts = Attempts(store, scenario, pool)
-
-    def heard(observation: Observation) -> None:
-        store.update(duration_s=round(spent_s + time.monotonic() - began, 1))
-        listener.observation(observation)
-
-    attempts.heard = heard
-    limits = Limits(max_trials=options.max_trials, expired=expired)
-    inspection, results = facts
-    walk = Walk(
-        scenario,
-        inspection,
-        attempts,
-        pool.workers,
-        _tree(store, scenario),
-        canaries=results,
-        limits=limits,
-        heard=listener.phase,
-        **_parts(store),
-    )
-    return walk.run(spent_s=spent_s)
-
-
 def _tree(store: Store, scenario: Scenario) -> Callable[[Sequence[str]], Mapping[str, str]]:
     """Ask the root tree once for a run, and the run's own facts ever after."""
 
@@ -242,7 +262,7 @@ def _tree(store: Store, scenario: Scenario) -> Callable[[Sequence[str]], Mapping
 
 
 @contextmanager
-def _interruptible(pool: Pool, listener: Listener) -> Iterator[Callable[[], bool]]:
+def interruptible(pool: Pool, listener: Listener) -> Iterator[None]:
     """Let Ctrl-C and SIGTERM stop the trials in flight and end the walk in order; a second one ends at once."""
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
@@ -255,7 +275,7 @@ def _interruptible(pool: Pool, listener: Listener) -> Iterator[Callable[[], bool
     for number in before:
         signal.signal(number, stop)
     try:
-        yield lambda: pool.stopped
+        yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

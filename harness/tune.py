@@ -130,6 +130,11 @@ class Walk:
         """The drop-in text of a candidate."""
         return dropin.render(accepted, self.start, needs=self.needs)
 
+    def plain_baseline(self) -> list[Observation]:
+        """The baseline runs that passed, without a traced one: enough to compare with. Raises as `run` does."""
+        self.heard("baseline", None)
+        return self._bare().run_plain()
+
     def _bare(self) -> Bare:
         return Bare(self.scenario, self.attempts, self.catalogue, self.render(()), unit=self.unit, keep=self._keep)
 
@@ -235,10 +240,10 @@ class Walk:
         self, candidates: Sequence[frozenset[Tightening]], baseline: Baseline, *, purpose: str
     ) -> list[tuple[Verdict, Observation]]:
         requests = [Request(self.render(item), labels(item), purpose) for item in candidates]
-        return self._judged(requests, baseline)
+        return self.judged(requests, baseline)
 
-    def _judged(self, requests: Sequence[Request], baseline: Baseline) -> list[tuple[Verdict, Observation]]:
-        """Run and judge; a trial that was only too slow counts as such only if it is so again."""
+    def judged(self, requests: Sequence[Request], baseline: Baseline) -> list[tuple[Verdict, Observation]]:
+        """Run and judge, in order; a trial that was only too slow counts as such only if it is so again."""
         groups = self.inspection.syscall_groups
 
         def run(batch: Sequence[Request]) -> list[tuple[Verdict, Observation]]:

@@ -30,14 +30,23 @@ RANKS = {
     "tune": 7,
     "init": 5,
     "session": 8,
-    "cli": 9,
+    "recheck": 8,
+    "apart": 0,
+    "schedule": 5,
+    "notebook": 5,
+    "nightly": 9,
+    "commands": 10,
+    "cli": 11,
 }
-TOUCHING = {"machine", "trial", "attempts", "bare", "fitting", "tune", "init", "session", "cli"}
+TOUCHING = {
+    *("machine", "trial", "attempts", "bare", "fitting", "tune", "init", "session", "recheck"),
+    *("nightly", "apart", "schedule", "notebook", "commands", "cli"),
+}
 THINKING = set(RANKS) - TOUCHING
 ONLY_IMPORTERS = {
     "sh": {"machine/shell.py"},
     "matplotlib": {"report/plots.py", "report/charts.py"},
-    "jinja2": {"report/page.py"},
+    "jinja2": {"report/template.py"},
 }
 
 

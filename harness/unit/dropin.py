@@ -16,7 +16,7 @@ from harness.unit.unitfile import UnitFile, parse, written
 _Lines = list[tuple[str, str]]
 FILE_NAME = "50-harness.conf"
 # Not in the catalogue: they are fitted and not searched.
-_LIMITS = ("MemoryMax", "MemorySwapMax", "CPUQuota", "CPUQuotaPeriodSec", "TasksMax", "LimitNOFILE", "LimitNPROC")
+LIMITS = ("MemoryMax", "MemorySwapMax", "CPUQuota", "CPUQuotaPeriodSec", "TasksMax", "LimitNOFILE", "LimitNPROC")
 
 
 def render(
@@ -164,4 +164,4 @@ def _overridden(drop_in: UnitFile) -> set[str]:
         adds = directive.kind in {Kind.PATHS, Kind.LIST} and values and values[0] != ""
         if values and not adds:
             found.update(directive.keys)
-    return found | {key for key in _LIMITS if drop_in.lines("Service", key)}
+    return found | {key for key in LIMITS if drop_in.lines("Service", key)}

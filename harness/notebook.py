@@ -1,0 +1,59 @@
+"""Executing the notebooks over a results folder, and writing them as pages."""
+
+import json
+import tempfile
+from importlib.util import find_spec
+from pathlib import Path
+
+from harness.errors import UsageError
+
+FOLDER = Path(__file__).parents[1] / "notebooks"
+NEEDED = ("papermill", "nbconvert", "ipykernel")
+
+
+def execute(results: Path, out: Path, *, only: str = "") -> list[Path]:
+    """Run every notebook with `results` as its parameter, and write it to `out` as HTML without its code.
+
+    `only` names one of them. Returns the paths of the pages. Raises UsageError when a library is missing, or a
+    notebook fails.
+    """
+    if missing := [name for name in NEEDED if find_spec(name) is None]:
+        raise UsageError(
+            f"notebooks need {', '.join(missing)}", hint="install them: .venv/bin/pip install 'harness[notebooks]'"
+        )
+    import nbconvert
+    import papermill
+
+    out.mkdir(parents=True, exist_ok=True)
+    exporter = nbconvert.HTMLExporter(exclude_input=True)
+    pages = []
+    with tempfile.TemporaryDirectory(prefix="harness-notebooks-") as scratch:
+        for source in sorted(FOLDER.glob(f"{only or '*'}.ipynb")):
+            done = Path(scratch) / source.name
+            try:
+                papermill.execute_notebook(
+                    str(source),
+                    str(done),
+                    parameters={"results": str(results.absolute())},
+                    kernel_name="python3",
+                    progress_bar=False,
+                    log_output=False,
+                )
+            except papermill.PapermillExecutionError as error:
+                raise UsageError(
+                    f"{source.name} failed: {error.ename}: {error.evalue}", hint=f"open it by hand: {source}"
+                ) from error
+            page, _ = exporter.from_filename(str(done))
+            path = out / f"{source.stem}.html"
+            path.write_text(page, encoding="utf-8")
+            pages.append(path)
+    return pages
+
+
+def strip(path: Path) -> None:
+    """Take outputs and counts out of a notebook, as it is kept in git."""
+    data = json.loads(path.read_text(encoding="utf-8"))
+    for cell in data["cells"]:
+        if cell["cell_type"] == "code":
+            cell["outputs"], cell["execution_count"] = [], None
+    path.write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
