@@ -25,7 +25,7 @@ def execute(results: Path, out: Path, *, only: str = "") -> list[Path]:
     import papermill
 
     out.mkdir(parents=True, exist_ok=True)
-    exporter = nbconvert.HTMLExporter(exclude_input=True)
+    exporter = nbconvert.HTMLExporter(exclude_input=True)  # type: ignore[no-untyped-call]
     pages = []
     with tempfile.TemporaryDirectory(prefix="harness-notebooks-") as scratch:
         for source in sorted(FOLDER.glob(f"{only or '*'}.ipynb")):

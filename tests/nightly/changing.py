@@ -28,7 +28,7 @@ while True:
     time.sleep(60)
 """
 FIRST = {"held_mib": 60, "children": 12, "writes": "/var/lib/changing-state"}
-LIMITS = 'runs = 4\nconfirm_runs = 2\nmax_trials = 24\n'
+LIMITS = "runs = 5\nconfirm_runs = 2\nmax_trials = 30\n"
 
 
 def write(folder: Path, *, limits: bool = True, searched: tuple[str, ...] = SEARCHED, **changes: object) -> Path:
