@@ -1,6 +1,7 @@
 """Executing the notebooks over a results folder, and writing them as pages."""
 
 import json
+import re
 import tempfile
 from importlib.util import find_spec
 from pathlib import Path
@@ -8,6 +9,8 @@ from pathlib import Path
 from harness.errors import UsageError
 
 FOLDER = Path(__file__).parents[1] / "notebooks"
+# Libraries that nbconvert's pages fetch for widgets and formulas, of which there are none: a page stands alone.
+_FETCHED = re.compile(r'<script src="https://[^"]*">\s*</script>')
 NEEDED = ("papermill", "nbconvert", "ipykernel")
 
 
@@ -23,9 +26,10 @@ def execute(results: Path, out: Path, *, only: str = "") -> list[Path]:
         )
     import nbconvert
     import papermill
+    from traitlets.config import Config
 
     out.mkdir(parents=True, exist_ok=True)
-    exporter = nbconvert.HTMLExporter(exclude_input=True)  # type: ignore[no-untyped-call]
+    exporter = nbconvert.HTMLExporter(exclude_input=True, exclude_output_prompt=True)  # type: ignore[no-untyped-call]
     pages = []
     with tempfile.TemporaryDirectory(prefix="harness-notebooks-") as scratch:
         for source in sorted(FOLDER.glob(f"{only or '*'}.ipynb")):
@@ -38,6 +42,8 @@ def execute(results: Path, out: Path, *, only: str = "") -> list[Path]:
                     kernel_name="python3",
                     progress_bar=False,
                     log_output=False,
+                    # Sockets in a folder of its own, and no port that any user of the machine could talk to.
+                    config=Config({"KernelManager": {"transport": "ipc"}}),
                 )
             except papermill.PapermillExecutionError as error:
                 raise UsageError(
@@ -45,7 +51,7 @@ def execute(results: Path, out: Path, *, only: str = "") -> list[Path]:
                 ) from error
             page, _ = exporter.from_filename(str(done))
             path = out / f"{source.stem}.html"
-            path.write_text(page, encoding="utf-8")
+            path.write_text(_FETCHED.sub("", page), encoding="utf-8")
             pages.append(path)
     return pages
 

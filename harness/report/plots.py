@@ -157,7 +157,7 @@ def peaks_of_runs(
         axes.axvline(level.value, color=PALETTE[level.colour], linewidth=1, linestyle="--")
         height = 0.04 + 0.11 * (number % 4)
         axes.annotate(
-            level.name, (level.value, height), xycoords=("data", "axes fraction"), xytext=(3, 0),
+            level.name, (level.value, height), xycoords=("data", "axes fraction"), xytext=(-3, 0), ha="right",
             textcoords="offset points", fontsize="small", color=PALETTE[level.colour],
         )  # fmt: skip
     _legend(axes)
