@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +32,20 @@ from harness.unit import dropin
 CHECKED = "checked"
 
 
+class Search(Enum):
+    """When a night tunes a service anew, beside trying what was accepted."""
+
+    CHANGED = "changed"
+    ALWAYS = "always"
+    NEVER = "never"
+
+
 @dataclass(frozen=True)
 class Plan:
     """What the user may say about a night. Minutes of None are no deadline; `keep` counts nights.
 
-    `full` searches even where nothing has changed, `seed` draws the order, None a new one.
+    A `search` of "changed" is made where something around the service has changed, or it no longer works. `seed` draws
+    the order, None a new one.
     """
 
     results: Path = Path("results")
@@ -44,7 +54,7 @@ class Plan:
     workers: int = 0
     seed: int | None = None
     keep: int = 30
-    full: bool = False
+    search: Search = Search.CHANGED
 
 
 @dataclass(frozen=True)
@@ -171,7 +181,8 @@ class _Evening:
         culprits = recheck.culprits(tries) if tries.broken and not unbaselined else ()
         self.exposure = recheck.exposure
         self.evidence = replace(self.evidence, changes=changes, unbaselined=unbaselined, tries=tries, culprits=culprits)
-        return not unbaselined and (bool(changes) or self.plan.full or not tries.works)
+        wanted = bool(changes) or not tries.works or self.plan.search is Search.ALWAYS
+        return wanted and not unbaselined and self.plan.search is not Search.NEVER
 
     def _search(self, session: Session) -> None:
         timed = replace(session, options=replace(session.options, max_minutes=self._minutes()))

@@ -9,7 +9,7 @@ import typer
 from harness import apart, schedule
 from harness import nightly as nights_spent
 from harness.errors import ExitStatus, HarnessError, UsageError
-from harness.nightly import Plan, Watcher
+from harness.nightly import Plan, Search, Watcher
 from harness.report import nights as index_page
 from harness.report.night import show_end, show_service, write_metrics
 from harness.report.plain import plain
@@ -39,7 +39,9 @@ def nightly(
     workers: Annotated[int, typer.Option(min=0, max=64, help="Machines side by side (0: one per processor)")] = 0,
     seed: Annotated[int | None, typer.Option(min=0, help="Draws the order (default: a new one every night)")] = None,
     keep: Annotated[int, typer.Option(min=1, help="Nights to keep; older ones are deleted")] = 30,
-    full: Annotated[bool, typer.Option(help="Search even where nothing has changed")] = False,
+    search: Annotated[
+        Search, typer.Option(help="Tune anew where something changed or no longer works, or always, or never")
+    ] = Search.CHANGED,
     metrics: Annotated[Path | None, typer.Option(help="Prometheus textfile (default: below nights/)")] = None,
     install: Annotated[bool, typer.Option(help="Show a service and a timer for every night, and write them")] = False,
     yes: Annotated[bool, typer.Option(help="With --install: write them without asking")] = False,
@@ -53,7 +55,7 @@ def nightly(
     Example: harness nightly --minutes-each 20
     """
     files = _files(scenarios)
-    plan = Plan(results, minutes or None, minutes_each or None, workers, seed, keep, full)
+    plan = Plan(results, minutes or None, minutes_each or None, workers, seed, keep, search)
     if install:
         _install(files, scenarios, plan, metrics=metrics, yes=yes, calendar=calendar, folder=unit_folder)
         return
@@ -119,7 +121,7 @@ def _arguments(given: Sequence[Path] | None, plan: Plan, metrics: Path | None) -
     words += ["--minutes", f"{plan.minutes or 0:g}", "--minutes-each", f"{plan.minutes_each or 0:g}"]
     words += ["--workers", str(plan.workers)] if plan.workers else []
     words += ["--metrics", str(metrics.absolute())] if metrics is not None else []
-    return words + (["--full"] if plan.full else [])
+    return words + (["--search", plan.search.value] if plan.search is not Search.CHANGED else [])
 
 
 def _granted(files: Sequence[Path]) -> set[str]:

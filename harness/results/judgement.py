@@ -115,7 +115,8 @@ def judge_night(evidence: Evidence) -> Judgement:
         return Judgement(Word.UNDECIDED, told + _also(evidence.problem), found)
     works = f"what was accepted {tries}"
     if evidence.now is None and not evidence.problem:
-        return Judgement(Word.SAME, f"{works}, and nothing around it changed")
+        rest = "; nothing more was searched for" if evidence.changes else ", and nothing around it changed"
+        return Judgement(Word.SAME, works + rest)
     if evidence.problem:
         return Judgement(Word.UNDECIDED, f"{works}, but {evidence.problem}", found)
     if moved := _confirmed_moves(accepted, evidence):
