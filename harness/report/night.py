@@ -46,7 +46,7 @@ def show_service(service: Service, out: Console) -> None:
 def show_end(night: Night, results: Path, index: Path, out: Console) -> None:
     """Print how many services got which word, what to do about it, and where everything is."""
     counts = [(word, sum(item.word is word for item in night.services)) for word in Word]
-    text = Text.assemble("\n", f"{len(night.services)} services in {seconds(night.duration_s)}: ")
+    text = Text.assemble("\n", f"{len(night.services)} of {len(night.order)} services in {seconds(night.duration_s)}: ")
     for word, count in counts:
         if count:
             text.append(f"{count} {word.value}  ", style=STYLES[word])
