@@ -1,8 +1,8 @@
 """A service changed on purpose, and what a night says of it: the right word with the right cause, each time?
 
 `python -m bench.changed [TIMES]` tunes a small service with limits, accepts that, and then spends nights on it: as it
-is, writing to /etc, forking twice as much, holding 40 % more memory. Only what was accepted is tried (`--search never`),
-so that a night takes seconds; the tests make one with the search that follows.
+is, writing to /etc, forking twice as much, holding 40 % more memory. Only what was accepted is tried (`--search
+never`), so that a night takes seconds; the tests make one with the search that follows.
 """
 
 import sys
