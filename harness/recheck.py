@@ -5,7 +5,7 @@ tried is what a person has, and not what a search of today would make of it.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from harness.attempts import Request
 from harness.errors import BaselineError
@@ -15,6 +15,7 @@ from harness.judge.verdict import Verdict
 from harness.limits.run import FORK_REJECTED, OUT_OF_MEMORY
 from harness.results.accepted import Accepted
 from harness.results.judgement import Culprit, Tries
+from harness.search import run_as
 from harness.tune import Walk
 from harness.unit.dropin import LIMITS
 from harness.unit.tightening import Tightening
@@ -41,6 +42,9 @@ class Recheck:
     exposure: float | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
+        if self.walk.scenario.run_as:
+            # Another user is no tightening: what it brings is compared with, and stays when lines are set back.
+            self.walk.start = replace(self.walk.start, run_as=run_as.read_back(self.accepted.drop_in))
         self._open = _by_directive(self.walk.render(()))
         self._accepted = _by_directive(self.accepted.drop_in)
 
