@@ -37,7 +37,6 @@ def write(folder: Path, *, limits: bool = True, searched: tuple[str, ...] = SEAR
     (folder / "unit").write_text(UNIT)
     (folder / "changing.py").write_text(SERVICE.format(**{**FIRST, **changes}))
     left = [item.name for item in catalogue.load() if item.searched and item.name not in searched]
-    left += [] if limits else ["MemoryMax", "TasksMax"]
     left += ["CPUQuota", "LimitNOFILE"]
     alone = ", ".join(f'{name} = "not asked here"' for name in left)
     path = folder / "changing.toml"
@@ -48,6 +47,6 @@ def write(folder: Path, *, limits: bool = True, searched: tuple[str, ...] = SEAR
         '  { source = "changing.py", target = "/usr/local/lib/changing/changing.py" }]\n'
         '[ready]\nrun = "test -e /run/changing/ready"\ntimeout_s = 5\n'
         f'[[steps]]\nname = "a while"\nkind = "{"load" if limits else "functional"}"\nrun = "sleep 0.3"\n'
-        f"[limits]\n{LIMITS}"
+        + (f"[limits]\n{LIMITS}" if limits else "")
     )
     return path
