@@ -43,8 +43,8 @@ def test_killed_at_a_random_moment(tmp_path, number, whole_s, undisturbed, until
         os.kill(process.pid, signal.SIGKILL)
     process.communicate()
     until(lambda: not any(tiny.is_running(pid) for pid in family), within_s=60)
-    if not list((tmp_path / "results").glob("*/run.json")):
-        write(tmp_path)  # before there was a run: the same command begins one
+    if not list((tmp_path / "results").glob("*/observations.jsonl")):
+        # Before the first trial ended: there is nothing to lose, and the same command begins.
         again = start("tune", "tiny.toml", folder=tmp_path)
         again.communicate(timeout=300)
         assert again.returncode == 0
