@@ -1,8 +1,11 @@
 """Executing the notebooks over a results folder, and writing them as pages."""
 
 import json
+import os
 import re
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -31,7 +34,7 @@ def execute(results: Path, out: Path, *, only: str = "") -> list[Path]:
     out.mkdir(parents=True, exist_ok=True)
     exporter = nbconvert.HTMLExporter(exclude_input=True, exclude_output_prompt=True)  # type: ignore[no-untyped-call]
     pages = []
-    with tempfile.TemporaryDirectory(prefix="harness-notebooks-") as scratch:
+    with tempfile.TemporaryDirectory(prefix="harness-notebooks-") as scratch, _at_home_in(scratch):
         for source in sorted(FOLDER.glob(f"{only or '*'}.ipynb")):
             done = Path(scratch) / source.name
             try:
@@ -54,6 +57,21 @@ def execute(results: Path, out: Path, *, only: str = "") -> list[Path]:
             path.write_text(_FETCHED.sub("", page), encoding="utf-8")
             pages.append(path)
     return pages
+
+
+@contextmanager
+def _at_home_in(folder: str) -> Iterator[None]:
+    """Let Jupyter and IPython keep their sockets, histories and settings there, and not in the user's home."""
+    names = ("IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR")
+    before = {name: os.environ.get(name) for name in names}
+    os.environ.update(dict.fromkeys(names, folder))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
 
 
 def strip(path: Path) -> None:

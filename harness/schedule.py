@@ -4,7 +4,6 @@ What a service manager takes from a unit by seccomp filters, mounts, resource li
 everything the unit starts, machines included, and trials would measure that. So only what stays outside of them is set.
 """
 
-import os
 import shlex
 import sys
 from collections.abc import Collection, Sequence
@@ -25,7 +24,7 @@ _SERVICE = """\
 # Written by `harness nightly --install`.
 [Unit]
 Description=Try again what was accepted of every service, and say what has changed
-Documentation=file://{docs}
+Documentation={docs}
 ConditionACPower=true
 
 [Service]
@@ -103,7 +102,7 @@ def units(
     service = _SERVICE.format(
         command=command.replace("%", "%%").replace("$", "$$"),
         folder=str(where).replace("%", "%%"),
-        docs=os.fspath(Path(__file__).parents[1] / "docs" / "review.md").replace("%", "%%"),
+        docs=(Path(__file__).resolve().parents[1] / "docs" / "nightly.md").as_uri().replace("%", "%%"),
         deadline=deadline,
         capabilities=" ".join(withheld),
     )

@@ -45,9 +45,10 @@ def spend(accepted, tmp_path):
     """`spend(search, **changes)` spends a night on the service, changed like that, and returns what it said."""
     shutil.copytree(accepted / "accepted", tmp_path / "results" / "accepted")
 
-    def night(search: Search = Search.NEVER, **changes: object) -> Service:
+    def night(search: Search = Search.NEVER, *, minutes_each: float | None = None, **changes: object) -> Service:
         path = changing.write(tmp_path, limits=False, **changes)
-        found = nightly.run([path], Plan(tmp_path / "results", workers=2, search=search))
+        plan = Plan(tmp_path / "results", workers=2, search=search, minutes_each=minutes_each)
+        found = nightly.run([path], plan)
         (service,) = found.services
         return service
 
@@ -132,6 +133,12 @@ def test_past_the_deadline_nothing_is_begun(spend, tmp_path):
     assert service.word is Word.UNDECIDED
     assert "deadline" in service.reason
     assert service.trials == 0
+
+
+def test_past_its_own_deadline_a_service_is_undecided(spend, tmp_path):
+    service = spend(minutes_each=1e-6)
+    assert service.word is Word.UNDECIDED
+    assert service.reason.startswith("what was accepted was not tried")
 
 
 def test_accepted_file_is_left_as_it_was(spend, accepted, tmp_path):
