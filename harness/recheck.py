@@ -16,6 +16,7 @@ from harness.limits.run import FORK_REJECTED, OUT_OF_MEMORY
 from harness.results.accepted import Accepted
 from harness.results.judgement import Culprit, Tries
 from harness.search import run_as
+from harness.search.sequential import MOST_TRIALS, Reliability
 from harness.tune import Walk
 from harness.unit.dropin import LIMITS
 from harness.unit.tightening import Tightening
@@ -32,7 +33,8 @@ Steps = frozenset[Tightening]
 class Recheck:
     """Trials of one accepted drop-in over `walk`, whose run it belongs to. `stopped` says that no more may be made.
 
-    `exposure` is the highest that systemd reported of the accepted drop-in, None before it was tried.
+    `exposure` is the highest that systemd reported of the accepted drop-in, None before it was tried; `rate` how often
+    the service fails by itself, 0 where it never did.
     """
 
     walk: Walk
@@ -40,6 +42,7 @@ class Recheck:
     stopped: Callable[[], bool] = lambda: False
     baseline: Baseline | None = field(default=None, init=False)
     exposure: float | None = field(default=None, init=False)
+    rate: float = field(default=0.0, init=False)
 
     def __post_init__(self) -> None:
         if self.walk.scenario.run_as:
@@ -56,17 +59,19 @@ class Recheck:
     def unbaselined(self) -> str:
         """Try the service without any tightening: why it does not pass its own scenario, "" when it does."""
         try:
-            observations = self.walk.plain_baseline()
+            observations, reliability = self.walk.plain_baseline()
         except BaselineError as error:
             return error.message
+        before = self.accepted.recommendation.get("baseline") or {"runs": 0, "failures": 0}
+        known = Reliability(reliability.runs + before["runs"], reliability.failures + before["failures"])
+        self.rate = known.rate if known.flaky else 0.0
         self.baseline = Baseline.of(observations)
         self.walk.attempts.patience_s = self.baseline.patience_s(self.walk.scenario)
         return ""
 
     def as_accepted(self) -> Tries:
-        """Try the accepted drop-in as it stands; twice as often when it passes only sometimes."""
-        tries = self._tries((), "accepted", self.tries)
-        return tries if tries.clear else _sum(tries, self._tries((), "accepted", self.tries))
+        """Try the accepted drop-in as it stands, more often where it passes only sometimes."""
+        return self._tries((), "accepted", self.tries)
 
     def culprits(self, failed: Tries) -> tuple[Culprit, ...]:
         """Lines of a drop-in that failed without which the rest works, the most telling first; none where not found.
@@ -111,7 +116,7 @@ class Recheck:
         limits = "".join(f"{line}\n" for key in LIMITS for line in self._accepted.get(key, ()))
         candidate = accepted | frozenset(counting)
         names = tuple(sorted(key.label for key in candidate))
-        tries = self._judge([Request(render(candidate) + limits, names, "tighter")] * self.tries)
+        tries = self._judge(Request(render(candidate) + limits, names, "tighter"), self.tries)
         return tuple(key.label for key in counting), tries
 
     def _suspected_first(self, failed: Tries) -> list[str]:
@@ -143,9 +148,10 @@ class Recheck:
         return 0 if self.stopped() else high
 
     def _works(self, without: Sequence[str]) -> bool:
-        return self._tries(without, "without", 1).passed == 1
+        tries = self._tries(without, "without", 1)
+        return tries.works if self.rate else tries.passed > 0
 
-    def _tries(self, without: Sequence[str], purpose: str, times: int) -> Tries:
+    def _tries(self, without: Sequence[str], purpose: str, least: int) -> Tries:
         keys = {key for name in without for key in (name, *_WITH.get(name, ()))}
         gone = {key.partition("=")[0] for key in keys}
         names = tuple(label for label in self.accepted.labels if label.partition("=")[0].partition(" ")[0] not in gone)
@@ -153,16 +159,21 @@ class Recheck:
         for key in dict.fromkeys([*self._accepted, *self._open]):
             lines = self._open.get(key, ()) if key in keys else self._accepted.get(key, ())
             text += "".join(f"{line}\n" for line in lines)
-        return self._judge([Request(text, names, purpose)] * times)
+        return self._judge(Request(text, names, purpose), least)
 
-    def _judge(self, requests: Sequence[Request]) -> Tries:
-        """One after the other: limits were found that way, and side by side the service has less than it was given."""
-        self.walk.heard(requests[0].purpose, None)
-        total = Tries()
-        for request in requests:
-            if self.stopped():
+    def _judge(self, request: Request, least: int) -> Tries:
+        """Try until it is clear what the trials say: at least so often, at most twice that, or as the test needs.
+
+        One after the other: limits were found that way, and side by side the service has less than it was given.
+        """
+        self.walk.heard(request.purpose, None)
+        total, most = Tries(rate=self.rate), MOST_TRIALS if self.rate else 2 * least
+        asked = 0
+        while asked < most and not self.stopped():
+            asked += 1
+            total = _sum(total, self._verdict(request))
+            if asked >= least and (total.clear or (least == 1 and not self.rate)):
                 break
-            total = _sum(total, _tried(self._verdict(request)))
         return total
 
     def _verdict(self, request: Request) -> Verdict:
@@ -177,17 +188,15 @@ class Recheck:
         return verdict
 
 
-def _tried(verdict: Verdict) -> Tries:
+def _sum(tries: Tries, verdict: Verdict) -> Tries:
+    """One more; a lost machine says nothing."""
     if verdict.passed:
-        return Tries(passed=1)
-    if verdict.failed:
-        return Tries(failed=1, reason=verdict.reason, trial=verdict.trial_id, suspects=verdict.suspects)
-    return Tries(reason=verdict.reason)
-
-
-def _sum(one: Tries, other: Tries) -> Tries:
-    first = one if one.reason else other
-    return Tries(one.passed + other.passed, one.failed + other.failed, first.reason, first.trial, first.suspects)
+        return replace(tries, passed=tries.passed + 1)
+    if not verdict.failed:
+        return tries
+    if tries.failed:
+        return replace(tries, failed=tries.failed + 1)
+    return replace(tries, failed=1, reason=verdict.reason, trial=verdict.trial_id, suspects=verdict.suspects)
 
 
 def _by_directive(drop_in: str) -> Lines:

@@ -28,7 +28,7 @@ from harness.search.needs import Tree, Used, asked_of_tree, needs_of
 from harness.search.options import Option
 from harness.search.prior import risks
 from harness.search.result import Budget, Progress, SearchResult, Settings
-from harness.search.sequential import Errors
+from harness.search.sequential import Errors, Reliability
 from harness.search.settle import Settling, Trials
 from harness.unit import catalogue, dropin
 from harness.unit.canary import CanaryResult, Standing, of_tightening, standing_of
@@ -130,10 +130,11 @@ class Walk:
         """The drop-in text of a candidate."""
         return dropin.render(accepted, self.start, needs=self.needs)
 
-    def plain_baseline(self) -> list[Observation]:
-        """The baseline runs that passed, without a traced one: enough to compare with. Raises as `run` does."""
+    def plain_baseline(self) -> tuple[list[Observation], Reliability]:
+        """The baseline runs that passed, without a traced one, and how many did not. Raises as `run` does."""
         self.heard("baseline", None)
-        return self._bare().run_plain()
+        bare = self._bare()
+        return bare.run_plain(), bare.reliability
 
     def _bare(self) -> Bare:
         return Bare(self.scenario, self.attempts, self.catalogue, self.render(()), unit=self.unit, keep=self._keep)

@@ -9,8 +9,10 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
+from harness.judge.verdict import Outcome
 from harness.results.accepted import Accepted, limits_of
 from harness.results.compare import Difference, differences, moved_alike, moves
+from harness.search.sequential import SequentialTest
 
 Data = Mapping[str, Any]
 MOST_TOLD = 3
@@ -30,22 +32,31 @@ class Word(Enum):
 
 @dataclass(frozen=True)
 class Tries:
-    """How often one candidate passed and failed; of the first failure why, its trial, and what it points to."""
+    """How often one candidate passed and failed; of the first failure why, its trial, and what it points to.
+
+    `rate` is how often the service fails by itself, 0 where it never did: then the sequential test of the search says
+    what the trials mean.
+    """
 
     passed: int = 0
     failed: int = 0
     reason: str = ""
     trial: str = ""
     suspects: tuple[str, ...] = ()
+    rate: float = 0.0
 
     @property
     def works(self) -> bool:
-        """Whether it passed every time, but for one failure among many."""
+        """Whether it passed every time, but for one failure among many, or as often as the service ever does."""
+        if self.rate:
+            return SequentialTest(self.rate).decide(self.passed, self.failed) is Outcome.PASS
         return self.passed > 0 and (self.failed == 0 or (self.failed == 1 and self.passed >= PASSES_BESIDE_A_FLAKE))
 
     @property
     def broken(self) -> bool:
-        """Whether it failed every time, more than once."""
+        """Whether it failed every time, more than once, or so often that the service alone does not explain it."""
+        if self.rate:
+            return SequentialTest(self.rate).decide(self.passed, self.failed) is Outcome.FAIL
         return self.passed == 0 and self.failed > 1
 
     @property
@@ -53,8 +64,14 @@ class Tries:
         """Whether they say anything."""
         return self.works or self.broken
 
+    @property
+    def count(self) -> int:
+        """How many there were."""
+        return self.passed + self.failed
+
     def __str__(self) -> str:
-        return f"passed {self.passed} of {self.passed + self.failed}"
+        by_itself = f", and fails {self.rate:.0%} of the time by itself" if self.rate else ""
+        return f"passed {self.passed} of {self.count}{by_itself}"
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Who is to blame, on made-up services: whatever lines one cannot live with are found, and few trials are spent."""
 
+import random
 from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 
@@ -54,7 +55,9 @@ def scenario(tmp_path_factory):
 
 
 def recheck(service: Service, drop_in: str = ACCEPTED) -> Recheck:
-    accepted = SimpleNamespace(drop_in=drop_in, labels=("D01=yes", "D04 -item"), without_limits=drop_in)
+    accepted = SimpleNamespace(
+        drop_in=drop_in, labels=("D01=yes", "D04 -item"), without_limits=drop_in, recommendation={}
+    )
     made = Recheck(service, accepted)
     made.baseline = object()
     return made
@@ -119,11 +122,29 @@ def test_passing_sometimes_is_tried_twice_as_often(scenario):
     assert (tries.passed, tries.failed, tries.works) == (5, 1, True)
 
 
+def test_a_service_that_fails_by_itself_is_tried_until_it_is_clear(scenario):
+    chance = random.Random(5)
+    for breaks in (False, True):
+        made = recheck(Service(scenario, lambda lines, breaks=breaks: not breaks and chance.random() > 0.25))
+        made.rate = 0.25
+        tries = made.as_accepted()
+        assert (tries.works, tries.broken) == (not breaks, breaks)
+        assert tries.count <= 20
+
+
+def test_who_is_to_blame_is_found_beside_other_failures(scenario):
+    chance = random.Random(5)
+    made = recheck(Service(scenario, lambda lines: "D17=yes" not in lines and chance.random() > 0.25))
+    made.rate = 0.25
+    assert {item.directive for item in made.culprits(FAILED)} == {"D17"}
+
+
 def test_when_stopped_nothing_more_is_tried(scenario):
     service = Service(scenario, lambda lines: False)
     made = recheck(service)
     made.stopped = lambda: len(service.candidates) >= 2
     assert made.as_accepted() == Tries(failed=2, reason="it broke", trial="0009")
+    assert not made.culprits(FAILED)
 
 
 @pytest.mark.parametrize(
