@@ -36,12 +36,12 @@ Nice=19
 IOSchedulingClass=idle
 CPUWeight=20
 OOMScoreAdjust=500
-# 1: something no longer works, and the unit is failed then. All else is for the page to say.
+# A process killed for lack of memory costs its trial, and not the night.
+OOMPolicy=continue
+# Asked to stop, it closes its machines and writes down what it knows. Exit status 1 means that something no longer
+# works, and fails the unit; all else is for the page to say.
 {deadline}KillMode=mixed
 TimeoutStopSec=2min
-# Machines are cgroups below this unit's where the host has cgroup v2, and what is killed in one is its trial's affair.
-Delegate=yes
-OOMPolicy=continue
 # No tighter: seccomp filters, mounts, NoNewPrivileges= and rlimits reach into the machines, and trials would measure
 # them. What follows does not: machines have a network of their own, and lack these capabilities anyway.
 PrivateNetwork=yes

@@ -44,7 +44,8 @@ def show(items: Iterable[Listed], out: Console) -> None:
     """Print one line a run."""
     table = Table(box=None, padding=(0, 1), show_header=True, header_style="bold", expand=False)
     for title in ("Run", "state", "exposure", "trials", "time", "limits"):
-        table.add_column(title, overflow="fold", no_wrap=title == "Run")
+        # Nothing that is copied from here is broken in two.
+        table.add_column(title, overflow="fold", no_wrap=title == "Run", min_width=18 if title == "limits" else None)
     for item in items:
         exposure = f"{figure(item.exposure_before)} → {figure(item.exposure_after)}"
         state = f"{item.state}, accepted" if item.is_accepted else item.state
