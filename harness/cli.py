@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from harness import apart, session
+from harness import apart, session, stored
 from harness import init as init_module
 from harness.commands import nightly as nightly_commands
 from harness.commands import review as review_commands
@@ -134,7 +134,7 @@ def report(
 
     out = console()
     if not page_only:
-        answer, store = session.think_again(run)
+        answer, store = stored.think_again(run)
     path = page.write(Run.open(run))
     if page_only:
         out.print(f"page     {plain(str(path))}", soft_wrap=True)
@@ -148,7 +148,7 @@ def fit(run: RunFolder) -> None:
 
     Example: harness fit results/redis-20260102-030405
     """
-    answer, store = session.think_again(run)
+    answer, store = stored.think_again(run)
     if answer.limits is None or not answer.limits.trials:
         raise UsageError(
             f"{run} holds no trials for limits",
@@ -169,7 +169,7 @@ def why(
 
     Example: harness why results/redis-20260102-030405 IPAddressDeny
     """
-    answer, store = session.think_again(run)
+    answer, store = stored.think_again(run)
     explain(answer, store.folder, directive, console())
 
 

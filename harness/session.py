@@ -6,26 +6,24 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from pydantic import ValidationError
 
 import harness
+from harness import stored
 from harness.attempts import Attempts
 from harness.errors import BudgetError, Interrupted, UsageError
 from harness.inspection import Inspection
 from harness.judge.rules import judge
 from harness.judge.verdict import Verdict
-from harness.machine import canaries, doctor, shell, tree
+from harness.machine import canaries, doctor, shell
 from harness.machine.boot import remove_leftovers
 from harness.machine.inspect import inspect, version_number
 from harness.observation import Observation
 from harness.results.recommendation import Answer
-from harness.results.store import Store, write_whole
+from harness.results.store import Store
 from harness.scenario import Scenario
 from harness.search.result import Progress, Stop
 from harness.trial.pool import Pool
@@ -33,8 +31,6 @@ from harness.trial.run import Trial, run_trial
 from harness.tune import Limits, Only, Walk
 from harness.unit import catalogue
 from harness.unit.canary import CanaryResult
-from harness.unit.dropin import FILE_NAME
-from harness.unit.tightening import Tightening
 
 STOPPED = "stopped by Ctrl-C"
 
@@ -111,10 +107,10 @@ class Session:
             self.inspection,
             attempts,
             self.pool.workers,
-            _tree(self.store, self.scenario),
+            stored.tree_of(self.store, self.scenario),
             limits=Limits(max_trials=self.options.max_trials, expired=expired),
             heard=self.listener.phase,
-            **_parts(self.store),
+            **stored.parts(self.store),
         )
 
     def finish(self) -> Answer:
@@ -123,7 +119,7 @@ class Session:
         walk = self.walk()
         walk.canaries = _canaries(self.store, self.scenario, self.inspection, self.listener)
         answer = walk.run(spent_s=spent_s)
-        write_derived(self.store, answer)
+        stored.write_derived(self.store, answer)
         if self.pool.stopped or answer.result.stop is not Stop.TIGHT or answer.is_cut_off:
             why = STOPPED if self.pool.stopped else answer.stop
             self.store.update(state="partial", stop=why)
@@ -208,12 +204,6 @@ def _given(scenario: Scenario, options: Options, listener: Listener) -> list[str
     return []
 
 
-def _parts(store: Store) -> dict[str, Any]:
-    """What of a tuning the run is about, as arguments of the walk."""
-    given = frozenset(Tightening.from_label(label) for label in store.facts.get("given", ()))
-    return {"only": Only(store.facts.get("only", Only.BOTH.value)), "given": given}
-
-
 def _git_commit() -> str:
     """Commit of the checkout this package runs from, "" when it is not one."""
     folder = Path(__file__).resolve().parent
@@ -249,18 +239,6 @@ def _canaries(store: Store, scenario: Scenario, inspection: Inspection, listener
     return tuple(CanaryResult.from_json(data) for data in store.facts["canaries"])
 
 
-def _tree(store: Store, scenario: Scenario) -> Callable[[Sequence[str]], Mapping[str, str]]:
-    """Ask the root tree once for a run, and the run's own facts ever after."""
-
-    def ask(paths: Sequence[str]) -> Mapping[str, str]:
-        if "tree" not in store.facts:
-            store.update(tree=tree.describe(Path(scenario.root), paths))
-        found: dict[str, str] = store.facts["tree"]
-        return found
-
-    return ask
-
-
 @contextmanager
 def interruptible(pool: Pool, listener: Listener) -> Iterator[None]:
     """Let Ctrl-C and SIGTERM stop the trials in flight and end the walk in order; a second one ends at once."""
@@ -286,54 +264,3 @@ def try_once(scenario: Scenario, drop_in: str) -> tuple[Observation, Verdict]:
     check_ready(scenario)
     observation = run_trial(Trial(scenario, "0001", "by-hand", drop_in, scenario.seed))
     return observation, judge(scenario, observation, catalogue=catalogue.load())
-
-
-def think_again(folder: Path) -> tuple[Answer, Store]:
-    """Walk over a stored run once more, without a machine, and write what is derived from it anew.
-
-    Raises UsageError when the folder is no run, or holds too little to say anything.
-    """
-    store = Store.open(folder)
-    if "inspection" not in store.facts:
-        raise UsageError(f"{folder} holds no trials yet", hint="run `harness tune` first")
-    data: dict[str, Any] = {**store.facts["scenario_data"], "path": Path(store.facts["scenario_path"])}
-    try:
-        scenario = Scenario.model_validate(data)
-    except ValidationError as error:
-        raise UsageError(
-            f"{folder} was made with a scenario that this version does not read: {error}",
-            hint="use the version of harness that made it",
-        ) from error
-    inspection = Inspection.from_facts(store.facts["inspection"])
-    attempts = Attempts(store, scenario, None)
-    results = tuple(CanaryResult.from_json(item) for item in store.facts.get("canaries", ()))
-    walk = Walk(
-        scenario,
-        inspection,
-        attempts,
-        int(store.facts["workers"]),
-        _tree(store, scenario),
-        canaries=results,
-        **_parts(store),
-    )
-    answer = walk.run(spent_s=float(store.facts.get("duration_s", 0.0)), clock=lambda: 0.0)
-    if store.facts["state"] == "done" and answer.result.stop is not Stop.TIGHT and has_answer(store):
-        raise UsageError(
-            f"{folder} was searched in another way than this version would; what it recommended stays as it is",
-            hint=f"its page is made from that: harness report --page-only {folder}",
-        )
-    write_derived(store, answer)
-    return answer, store
-
-
-def has_answer(store: Store) -> bool:
-    """Whether a recommendation was derived before."""
-    return (store.derived / "recommendation.json").exists()
-
-
-def write_derived(store: Store, answer: Answer) -> None:
-    """Write what can be made again: the drop-in, the full unit and `recommendation.json`."""
-    unit = answer.scenario.unit
-    write_whole(store.derived / f"{unit}.d" / FILE_NAME, answer.drop_in())
-    write_whole(store.derived / unit, answer.full_unit())
-    write_whole(store.derived / "recommendation.json", json.dumps(answer.to_json(), indent=2) + "\n")

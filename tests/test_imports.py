@@ -29,17 +29,18 @@ RANKS = {
     "attempts": 5,
     "tune": 7,
     "init": 5,
-    "session": 8,
-    "recheck": 8,
+    "stored": 8,
+    "session": 9,
+    "recheck": 9,
     "apart": 0,
     "schedule": 5,
     "notebook": 5,
-    "nightly": 9,
-    "commands": 10,
-    "cli": 11,
+    "nightly": 10,
+    "commands": 11,
+    "cli": 12,
 }
 TOUCHING = {
-    *("machine", "trial", "attempts", "bare", "fitting", "tune", "init", "session", "recheck"),
+    *("machine", "trial", "attempts", "bare", "fitting", "tune", "init", "stored", "session", "recheck"),
     *("nightly", "apart", "schedule", "notebook", "commands", "cli"),
 }
 THINKING = set(RANKS) - TOUCHING

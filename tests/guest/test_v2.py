@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from harness.session import think_again
+from harness.stored import think_again
 from harness.unit import catalogue
 from harness.unit.canary import CanaryResult, Standing
 from tests.cli.command import NEEDS_TWO, few, recommendation
