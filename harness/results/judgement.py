@@ -140,7 +140,7 @@ def judge_night(evidence: Evidence) -> Judgement:
         return Judgement(Word.LIMITS, _listed([item.what for item in moved]), found)
     if evidence.gained and evidence.tighter.works:
         return Judgement(Word.TIGHTER, f"{_listed(evidence.gained)}: {evidence.tighter}", found)
-    chance = f"; {len(found)} differences of tonight's search are not confirmed" if found else ""
+    chance = f"; not confirmed of tonight's search: {_listed([item.what for item in found])}" if found else ""
     return Judgement(Word.SAME, works + chance, found)
 
 

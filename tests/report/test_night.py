@@ -80,7 +80,7 @@ class TestIndex:
         assert [row.get_attribute("data-state") for row in rows.all()] == [
             "no longer works", "could be tighter", "same",
         ]  # fmt: skip
-        assert "1 of 2 services no longer work as they were accepted: broken" in shown.one(".verdict").text_content()
+        assert "1 of 2 services no longer works as accepted: broken" in shown.one(".verdict").text_content()
         assert "package x: 1 → 2" in rows.first.text_content()
         assert "20260102-020000" in rows.nth(1).text_content()
         assert shown.page.locator(".nights tbody td").count() == 9

@@ -92,7 +92,7 @@ def test_a_gain_counts_only_when_trials_confirm_it(accepted, now):
     now["settings"].append({"label": gained[0], "directive": "PrivateNetwork", "trial": "0040"})
     evidence = Evidence(accepted, CHANGED, tries=WORKS, now=now)
     assert word(evidence) is Word.SAME
-    assert "1 differences of tonight's search are not confirmed" in judge_night(evidence).reason
+    assert "not confirmed of tonight's search: PrivateNetwork=yes" in judge_night(evidence).reason
     assert word(replace(evidence, gained=gained, tighter=FAILS)) is Word.SAME
     judged = judge_night(replace(evidence, gained=gained, tighter=WORKS))
     assert judged.word is Word.TIGHTER
