@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from harness.limits.bound import LEAST_RUNS
 from harness.results.accepted import Accepted, limits_of, whole_identity
 
 Data = Mapping[str, Any]
@@ -12,6 +13,8 @@ MOVED = 1.25
 # Counts of a few things: one more of three is no move, whatever the ratio.
 MOVED_AT_LEAST = {"TasksMax": 3, "LimitNPROC": 3, "LimitNOFILE": 16, "CPUQuota": 10}
 MOST_PACKAGES = 8
+# Fitted to what was timed or sampled, and not to a cliff that the kernel counts: on a busy host that says little.
+_TIMED = frozenset({"CPUQuota", "LimitNOFILE"})
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,8 @@ def moves(before: Data, after: Data) -> list[Difference]:
     found = []
     for name in dict.fromkeys([*old, *new]):
         one, other = old.get(name), new.get(name)
+        if name in _TIMED and not (_rests_on_quiet_runs(one) and _rests_on_quiet_runs(other)):
+            continue
         if one is None or other is None or _moved(name, one.get("number"), other.get("number")):
             told = f"{name}: {_value(one)} → {_value(other)}"
             found.append(Difference("moved", told, str(next(iter((other or {}).get("reasons") or ()), ""))))
@@ -137,6 +142,11 @@ def _moved(name: str, one: float | None, other: float | None) -> bool:
     if not one or not other:
         return one != other
     return max(one, other) / min(one, other) > MOVED and abs(one - other) >= MOVED_AT_LEAST.get(name, 0)
+
+
+def _rests_on_quiet_runs(item: Data | None) -> bool:
+    """Whether a limit was fitted to runs that were not censored; one that is not there rests on nothing."""
+    return item is None or (item.get("fitted_to") or {}).get("runs", 0) >= LEAST_RUNS
 
 
 def _value(item: Data | None) -> str:

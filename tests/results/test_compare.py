@@ -67,6 +67,13 @@ def test_a_limit_that_only_one_of_them_has(before, after):
     assert [item.what for item in moves(before, after)] == [f"MemoryMax: {limits_of(before)[0]['value']} → none"]
 
 
+@pytest.mark.parametrize(("runs", "moved"), [(10, ["CPUQuota"]), (0, [])])
+def test_what_was_timed_on_a_busy_host_does_not_move(before, after, runs, moved):
+    item = next(item for item in limits_of(after) if item["directive"] == "CPUQuota")
+    item["number"], item["fitted_to"]["runs"] = 2 * item["number"], runs
+    assert [found.what.partition(":")[0] for found in moves(before, after)] == moved
+
+
 def test_a_run_without_limits_moves_none(before, after):
     after["limits"] = None
     assert moves(before, after) == []
