@@ -81,10 +81,10 @@ def run(files: Sequence[Path], plan: Plan, watcher: Watcher | None = None) -> Ni
             try:
                 service = _one(by_name[name], night, replace(plan, minutes=_left(plan.minutes, began)), watcher.session)
             except (Interrupted, KeyboardInterrupt):
-                night = replace(night, stopped="stopped by Ctrl-C")
+                night = replace(night, stopped="stopped by Ctrl-C", duration_s=round(time.monotonic() - began, 1))
                 break
-            night = replace(night, services=(*night.services, service))
-            night = replace(night, duration_s=round(time.monotonic() - began, 1))
+            services = (*night.services, service)
+            night = replace(night, services=services, duration_s=round(time.monotonic() - began, 1))
             night.write(plan.results)
             watcher.ends(service)
         night.write(plan.results)
@@ -202,12 +202,15 @@ class _Evening:
             self._try_gained(session, self.accepted, answer, now)
 
     def _try_gained(self, session: Session, accepted: Accepted, answer: Answer, now: dict[str, Any]) -> None:
-        labels = [item.what for item in differences(accepted.recommendation, now) if item.change == "gained"]
-        if not labels:
+        found = differences(accepted.recommendation, now)
+        labels, closed = ([item.what for item in found if item.change == change] for change in ("gained", "closed"))
+        if not labels and not closed:
             return
         recheck = self._recheck(session, accepted)
         recheck.unbaselined()  # stored: only its facts are wanted
-        gained, tries = recheck.gained(labels, lambda keys: dropin.render(keys, answer.start, needs=answer.needs))
+        gained, tries = recheck.gained(
+            labels, closed, lambda keys: dropin.render(keys, answer.start, needs=answer.needs)
+        )
         self.evidence = replace(self.evidence, gained=gained, tighter=tries)
 
     def _fit_again(self) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from harness.attempts import Request
-from harness.errors import BaselineError
+from harness.errors import BaselineError, UnitError
 from harness.judge.baseline import Baseline
 from harness.judge.rules import judge
 from harness.judge.verdict import Verdict
@@ -96,28 +96,38 @@ class Recheck:
             reason, trial = rest.reason, rest.trial
         return ()
 
-    def gained(self, labels: Sequence[str], render: Callable[[Steps], str]) -> tuple[tuple[str, ...], Tries]:
-        """Try tightenings on top of what was accepted, all together: those that count, and how it went.
+    def gained(
+        self, labels: Sequence[str], closed: Sequence[str], render: Callable[[Steps], str]
+    ) -> tuple[tuple[str, ...], Tries]:
+        """Try what a search tightened beyond what was accepted, all together: what of it counts, and how it went.
 
-        `render` makes the drop-in of a candidate as the search did that found them. What the accepted drop-in has in
-        effect already, since it never left open what is closed by it, does not count.
+        `labels` are tightenings that it gained, `closed` those of places that it found to be used no longer; `render`
+        makes the drop-in of a candidate as it did. What the accepted drop-in has in effect already, since it never left
+        open what is closed by it, does not count.
         """
-        steps = frozenset(map(Tightening.from_label, labels))
         accepted = frozenset(map(Tightening.from_label, self.accepted.labels))
+        steps = frozenset(map(Tightening.from_label, labels))
         there = set(self.accepted.without_limits.splitlines())
-        whole = set(render(accepted | steps).splitlines())
-        counting = []
-        for step in sorted(steps):
-            less = set(render((accepted | steps) - {step}).splitlines())
-            if (whole - less) - there or (less - whole) & there:
-                counting.append(step)
-        if not counting:
+        try:
+            whole = set(render(accepted | steps).splitlines())
+            counting = [step for step in sorted(steps) if self._tells(render, accepted | steps, step)]
+            candidate = accepted | frozenset(counting)
+            text = render(candidate)
+        except UnitError:
+            return (), Tries()  # what was accepted is no candidate of this systemd
+        names = [step.label for step in counting]
+        names += [label for label in closed if any(line.startswith(_key(label)) for line in there - whole)]
+        if not names:
             return (), Tries()
         limits = "".join(f"{line}\n" for key in LIMITS for line in self._accepted.get(key, ()))
-        candidate = accepted | frozenset(counting)
-        names = tuple(sorted(key.label for key in candidate))
-        tries = self._judge(Request(render(candidate) + limits, names, "tighter"), self.tries)
-        return tuple(key.label for key in counting), tries
+        request = Request(text + limits, tuple(sorted(key.label for key in candidate)), "tighter")
+        return tuple(names), self._judge(request, self.tries)
+
+    def _tells(self, render: Callable[[Steps], str], candidate: Steps, step: Tightening) -> bool:
+        """Whether the accepted drop-in lacks what a step brings, or leaves open what it closes."""
+        there = set(self.accepted.without_limits.splitlines())
+        whole, less = (set(render(steps).splitlines()) for steps in (candidate, candidate - {step}))
+        return bool((whole - less) - there or (less - whole) & there)
 
     def _suspected_first(self, failed: Tries) -> list[str]:
         told = failed.reason
@@ -197,6 +207,11 @@ def _sum(tries: Tries, verdict: Verdict) -> Tries:
     if tries.failed:
         return replace(tries, failed=tries.failed + 1)
     return replace(tries, failed=1, reason=verdict.reason, trial=verdict.trial_id, suspects=verdict.suspects)
+
+
+def _key(label: str) -> str:
+    """How lines of a label's directive begin."""
+    return label.partition("=")[0].partition(" ")[0] + "="
 
 
 def _by_directive(drop_in: str) -> Lines:

@@ -26,8 +26,8 @@ _LEFT_OUT = ("format", "canaries", "left_out", "verdicts", "reach", "undecided")
 class Accepted:
     """`drop_in` is the recommended one without comments; `recommendation` what the run said of it.
 
-    The rest are facts of the world it was found in, to tell later what has changed: `identity` and `scenario_data` of
-    the scenario, `files` that it brings (path inside → digest), `inspection` of unit, systemd, kernel and packages.
+    The rest are facts of the world it was found in, to tell later what has changed: `scenario_data`, what the scenario
+    says, `files` that it brings (path inside → digest), `inspection` of unit, systemd, kernel and packages.
     """
 
     scenario: str
@@ -35,7 +35,6 @@ class Accepted:
     note: str
     run: str
     harness: str
-    identity: str
     scenario_data: dict[str, Any] = field(repr=False)
     files: dict[str, str] = field(repr=False)
     inspection: dict[str, Any] = field(repr=False)
@@ -60,7 +59,6 @@ class Accepted:
             note=note,
             run=run.name,
             harness=str(facts.get("git_commit") or facts["harness"]),
-            identity=whole_identity(facts["identity"]),
             scenario_data=facts["scenario_data"],
             files=facts.get("files", {}),
             inspection=kept,
@@ -119,11 +117,6 @@ def limits_of(recommendation: Mapping[str, Any]) -> list[dict[str, Any]]:
 def bare(drop_in: str) -> str:
     """A drop-in without its comments: the candidate as it was tried."""
     return "".join(f"{line}\n" for line in drop_in.splitlines() if line and not line.startswith("#"))
-
-
-def whole_identity(identity: str) -> str:
-    """Identity of the scenario alone: a run of only a part of a tuning says so behind it."""
-    return identity.partition(" ")[0]
 
 
 def _why_not(data: Mapping[str, Any] | None) -> str:

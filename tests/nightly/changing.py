@@ -21,8 +21,11 @@ for _ in range(CHILDREN):
     if os.fork() == 0:
         time.sleep(3600)
 if WRITES:
-    with open(WRITES, "w") as file:
-        file.write("written\\n")
+    try:
+        with open(WRITES, "w") as file:
+            file.write("written\\n")
+    except OSError as error:
+        raise SystemExit(f"cannot write: {{error}}")
 open("/run/changing/ready", "w").close()
 while True:
     time.sleep(60)

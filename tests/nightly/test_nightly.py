@@ -90,7 +90,7 @@ def test_what_it_needs_now_and_may_not_is_named(spend, changes, directive, why):
 def test_a_broken_service_is_tuned_anew(spend, tmp_path):
     service = spend(Search.CHANGED, writes="/etc/changing-state")
     assert service.word is Word.BROKEN
-    assert any(item.startswith("opened: ReadWritePaths -/etc") for item in service.differences)
+    assert any(item.startswith("lost: ProtectSystem=full") for item in service.differences)
     (night,) = nights.read(tmp_path / "results")
     run = nights.folder_of(tmp_path / "results") / night.name / service.run
     assert (run / "derived" / "report.html").exists()

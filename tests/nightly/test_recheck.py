@@ -164,6 +164,19 @@ def test_what_is_in_effect_already_is_not_gained(scenario, rendered, counts):
     accepted = "[Service]\nD01=yes\n"
     made = Recheck(service, SimpleNamespace(drop_in=accepted, labels=("D01=yes",), without_limits=accepted))
     made.baseline = object()
-    gained, tries = made.gained(["New=yes"], render)
+    gained, tries = made.gained(["New=yes"], [], render)
     assert gained == (("New=yes",) if counts else ())
     assert tries.passed == (3 if counts else 0)
+
+
+def test_a_place_that_is_used_no_longer_is_gained_by_closing_it(scenario):
+    """Tonight's search does not know the place, so nothing it renders leaves it open."""
+    service = Service(scenario, lambda lines: "ReadWritePaths=/srv" not in lines)
+    accepted = "[Service]\nD01=yes\nReadWritePaths=/srv\n"
+    made = Recheck(service, SimpleNamespace(drop_in=accepted, labels=("D01=yes",), without_limits=accepted))
+    made.baseline = object()
+    gained, tries = made.gained(
+        [], ["ReadWritePaths -/srv", "ExecPaths -/bin/sh"], lambda steps: "[Service]\nD01=yes\n"
+    )
+    assert gained == ("ReadWritePaths -/srv",)
+    assert tries.works

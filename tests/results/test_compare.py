@@ -118,8 +118,11 @@ class TestCauses:
         assert found[0] == "the unit notes.service"
         assert found[1].endswith(f"→ {'f' * 12}")
 
-    def test_files_and_keys_of_the_scenario(self, accepted, facts):
+    def test_another_identity_alone_is_a_new_harness(self, accepted, facts):
         facts["identity"] = "another"
+        assert causes(accepted, facts) == []
+
+    def test_files_and_keys_of_the_scenario(self, accepted, facts):
         path = "/usr/local/lib/notes/notes.py"
         facts["files"] = {**facts["files"], path: "changed", "/etc/new": "1"}
         facts["scenario_data"]["slowdown_max"] = 3
