@@ -8,7 +8,7 @@ from harness.limits.bound import LEAST_RUNS
 from harness.results.accepted import Accepted, limits_of
 
 Data = Mapping[str, Any]
-# Whole fits of an unchanged service lie within 10 % of their median: further apart than this is no chance.
+# Cliffs of an unchanged service lie within 10 % of their median: further apart than this is no chance.
 MOVED = 1.25
 # Counts of a few things: one more of three is no move, whatever the ratio.
 MOVED_AT_LEAST = {"TasksMax": 3, "LimitNPROC": 3, "LimitNOFILE": 16, "CPUQuota": 10}
@@ -59,7 +59,7 @@ def moves(before: Data, after: Data) -> list[Difference]:
         one, other = old.get(name), new.get(name)
         if name in _TIMED and not (_rests_on_quiet_runs(one) and _rests_on_quiet_runs(other)):
             continue
-        if one is None or other is None or _moved(name, one.get("number"), other.get("number")):
+        if one is None or other is None or _moved(name, *_sizes(one, other)):
             told = f"{name}: {_value(one)} → {_value(other)}"
             found.append(Difference("moved", told, str(next(iter((other or {}).get("reasons") or ()), ""))))
     return found
@@ -134,6 +134,15 @@ def _opened(before: Data, after: Data) -> list[Difference]:
 
 def _open(data: Data) -> dict[str, str]:
     return {item["label"]: f"trial {item['trial']}, {item['reason']}" for item in data["refused"]}
+
+
+def _sizes(one: Data, other: Data) -> tuple[float | None, float | None]:
+    """What two limits are compared by: their cliffs, found by trial, else the numbers that were fitted.
+
+    How far a limit lies above its cliff is extrapolated from few runs, and differs from fit to fit of one service.
+    """
+    cliffs = one.get("cliff_worked"), other.get("cliff_worked")
+    return cliffs if None not in cliffs else (one.get("number"), other.get("number"))
 
 
 def _moved(name: str, one: float | None, other: float | None) -> bool:

@@ -52,13 +52,13 @@ def test_a_place_that_was_never_open_is_not_gained_by_closing_it(before, after):
 @pytest.mark.parametrize(("factor", "moved"), [(1.0, False), (1.2, False), (1.4, True), (0.5, True)])
 def test_limits_move_by_more_than_fits_differ(before, after, factor, moved):
     item = next(item for item in limits_of(after) if item["directive"] == "MemoryMax")
-    item["number"], item["value"] = int(item["number"] * factor), "other"
+    item["cliff_worked"], item["value"] = int(item["cliff_worked"] * factor), "other"
     assert [found.what.partition(":")[0] for found in moves(before, after)] == ["MemoryMax"] * moved
 
 
 def test_one_task_more_of_three_is_no_move(before, after):
     for data, number in ((before, 3), (after, 4)):
-        next(item for item in limits_of(data) if item["directive"] == "TasksMax")["number"] = number
+        next(item for item in limits_of(data) if item["directive"] == "TasksMax")["cliff_worked"] = number
     assert moves(before, after) == []
 
 
@@ -67,10 +67,21 @@ def test_a_limit_that_only_one_of_them_has(before, after):
     assert [item.what for item in moves(before, after)] == [f"MemoryMax: {limits_of(before)[0]['value']} → none"]
 
 
+def test_the_margin_above_the_cliff_is_no_move(before, after):
+    next(item for item in limits_of(after) if item["directive"] == "MemoryMax")["number"] *= 2
+    assert moves(before, after) == []
+
+
+def test_a_limit_without_a_cliff_is_compared_by_its_number(before, after):
+    item = next(item for item in limits_of(after) if item["directive"] == "LimitNOFILE")
+    item["number"] *= 2
+    assert [found.what.partition(":")[0] for found in moves(before, after)] == ["LimitNOFILE"]
+
+
 @pytest.mark.parametrize(("runs", "moved"), [(10, ["CPUQuota"]), (0, [])])
 def test_what_was_timed_on_a_busy_host_does_not_move(before, after, runs, moved):
     item = next(item for item in limits_of(after) if item["directive"] == "CPUQuota")
-    item["number"], item["fitted_to"]["runs"] = 2 * item["number"], runs
+    item["cliff_worked"], item["fitted_to"]["runs"] = 2 * item["cliff_worked"], runs
     assert [found.what.partition(":")[0] for found in moves(before, after)] == moved
 
 

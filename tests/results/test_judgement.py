@@ -103,7 +103,7 @@ def test_limits_move_only_when_a_second_fit_says_so(accepted, now):
     again = copy.deepcopy(now)
     for data in (now, again):
         item = next(item for item in limits_of(data) if item["directive"] == "MemoryMax")
-        item["number"], item["value"] = 2 * item["number"], "44M"
+        item["cliff_worked"], item["value"] = 2 * item["cliff_worked"], "44M"
     evidence = Evidence(accepted, CHANGED, tries=WORKS, now=now)
     assert word(evidence) is Word.SAME
     assert word(replace(evidence, again=copy.deepcopy(accepted.recommendation))) is Word.SAME
