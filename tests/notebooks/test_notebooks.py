@@ -47,8 +47,16 @@ def test_a_page_stands_alone(pages):
         assert not re.search(r'<(?:script|img|link)[^>]+(?:src|href)="https?:', text)
 
 
+def test_where_nothing_was_run_yet_they_say_so(tmp_path):
+    pages = notebook.execute(tmp_path, tmp_path / "out")
+    assert len(pages) == 3
+    assert "has fitted limits" in (tmp_path / "out" / "review_limits.html").read_text()
+
+
 def test_a_notebook_that_fails_says_which(tmp_path):
-    with pytest.raises(UsageError, match=r"review_limits\.ipynb failed"):
+    run = sample.copied(tmp_path)
+    sample.edit(run / "run.json", lambda facts: facts.pop("scenario"))
+    with pytest.raises(UsageError, match=r"review_limits\.ipynb failed: KeyError"):
         notebook.execute(tmp_path, tmp_path / "out", only="review_limits")
 
 
