@@ -10,7 +10,7 @@ TEST_PACKAGES := redis-server nginx curl openssl chromium nix-bin ansible-core
 GUEST_PACKAGES := mmdebstrap qemu-system-x86 e2fsprogs
 
 .DELETE_ON_ERROR:
-.PHONY: setup demo test test-larger test-v2 test-v2-short test-quick lint bench bench-limits bench-review clean help
+.PHONY: setup demo test test-larger test-v2 test-v2-short test-quick lint bench bench-limits bench-fits bench-review clean help
 
 help:
 	@echo "make setup       Debian packages and a virtual environment with the command $(BIN)/harness"
@@ -22,6 +22,7 @@ help:
 	@echo "make bench       trial overhead, search quality, 200 boots"
 	@echo "make bench-review page, listing and index at size; a service changed on purpose; 50 kills (about an hour)"
 	@echo "make bench-limits limits of real services beside two rules of thumb (about 15 minutes)"
+	@echo "make bench-fits  how far ten whole fits of one service lie apart (about 30 minutes)"
 
 setup: $(BIN)/.dev
 
@@ -52,7 +53,8 @@ lint: $(BIN)/.dev
 
 test: lint
 	$(call install,$(TEST_PACKAGES))
-	$(BIN)/pytest -m "not larger and not v2"
+	$(BIN)/pytest -n 2 --dist worksteal -m "not alone and not larger and not v2"
+	$(BIN)/pytest -m "alone and not larger and not v2"
 
 test-larger: lint
 	$(call install,$(TEST_PACKAGES) $(LARGER_PACKAGES))
@@ -83,6 +85,9 @@ bench-review: $(BIN)/.dev
 bench-limits: $(BIN)/.dev
 	$(call install,$(TEST_PACKAGES) postgresql python3-uvicorn python3-wsproto)
 	$(BIN)/python -m bench.limits
+
+bench-fits: $(BIN)/.dev
+	$(BIN)/python -m bench.fits
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

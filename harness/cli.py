@@ -11,6 +11,8 @@ from harness import apart, session, stored
 from harness import init as init_module
 from harness.commands import nightly as nightly_commands
 from harness.commands import review as review_commands
+from harness.deploy import commands
+from harness.deploy.parts import Part
 from harness.errors import ExitStatus, HarnessError, UsageError
 from harness.machine import doctor as doctor_module
 from harness.report import trial as trial_report
@@ -80,15 +82,17 @@ def init(
 def try_(
     scenario: ScenarioFile,
     drop_in: Annotated[Path | None, typer.Option("--with", help="A drop-in to try it under")] = None,
+    lines: Annotated[list[str] | None, typer.Option("--set", help="A further line, such as PrivateTmp=no")] = None,
 ) -> None:
-    """Run one trial and show all of it: the baseline, or the service under a drop-in.
+    """Run one trial and show all of it: the baseline, or the service under a drop-in and further lines.
 
-    Example: harness try scenarios/redis.toml --with hardening.conf
+    Example: harness try scenarios/redis.toml --with hardening.conf --set ProtectHome=read-only
     """
     try:
         text = drop_in.read_text(encoding="utf-8") if drop_in is not None else ""
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"cannot read the drop-in {drop_in}: {error}", hint="name a systemd drop-in file") from error
+    text += "".join(["\n[Service]\n", *(f"{line}\n" for line in lines)]) if lines else ""
     observation, verdict = session.try_once(load(scenario), text)
     trial_report.show(observation, verdict, console())
     if not verdict.passed:
@@ -97,7 +101,7 @@ def try_(
 
 @app.command()
 def tune(
-    scenario: ScenarioFile,
+    scenario: Annotated[Path | None, typer.Argument(help="Scenario file; with --from that run's, if not named")] = None,
     results: Results = Path("results"),
     workers: Annotated[int, typer.Option(min=0, max=64, help="Machines side by side (0: one per processor)")] = 0,
     max_trials: Annotated[int | None, typer.Option(min=1, help="Stop after this many trials")] = None,
@@ -106,15 +110,21 @@ def tune(
     only: Annotated[Only, typer.Option(help="Search directives, or fit limits on top of the last run, or both")] = (
         Only.BOTH
     ),
+    earlier: Annotated[Path | None, typer.Option("--from", help="Go on from the answer of an earlier run")] = None,
+    scenario_changed: Annotated[bool, typer.Option("--scenario-changed", help="Its scenario is another now")] = False,
+    full: Annotated[bool, typer.Option("--full", help="With --from: try again all that it refused")] = False,
 ) -> None:
     """Find the tightest configuration that works, with limits; goes on with a run that was cut off.
 
     Example: harness tune scenarios/redis.toml
     """
-    options = session.Options(results, workers, max_trials, max_minutes, fresh, only)
+    scenario = scenario or session.scenario_path(earlier)
+    options = session.Options(results, workers, max_trials, max_minutes, fresh, only, earlier, full)
     with Reporter() as reporter:
         listener = session.Listener(reporter.phase, reporter.observation, reporter.note)
-        answer, store = session.tune(load(scenario), options, listener)
+        loaded = load(scenario)
+        session.check_earlier(loaded, earlier, changed=scenario_changed)
+        answer, store = session.tune(loaded, options, listener)
     apart.write_page(store.folder)
     show(answer, store.folder, console())
 
@@ -171,6 +181,54 @@ def why(
     """
     answer, store = stored.think_again(run)
     explain(answer, store.folder, directive, console())
+
+
+UnitName = Annotated[str, typer.Argument(help="A service that runs here, such as nginx.service", show_default=False)]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask")]
+Grace = Annotated[float, typer.Option("--grace", min=0, max=86400, help="Seconds to watch it before it is kept")]
+
+
+@app.command("apply")
+def apply_(
+    run: RunFolder,
+    unit: Annotated[str, typer.Option(help="The unit to change, named so that no other is by mistake")],
+    yes: Yes = False,
+    steps: Annotated[bool, typer.Option("--steps", help="Run the scenario's functional steps as well")] = False,
+    grace_s: Grace = 30.0,
+    limits_only: Annotated[bool, typer.Option("--limits-only", help="Leave the directives as they are")] = False,
+    directives_only: Annotated[bool, typer.Option("--directives-only", help="Leave the limits as they are")] = False,
+) -> None:
+    """Put a run's drop-in on the unit of this machine; it is kept only if the unit goes on working.
+
+    Example: harness apply results/redis-20260102-030405 --unit redis-server.service
+    """
+    if limits_only and directives_only:
+        raise UsageError("--limits-only and --directives-only exclude each other", hint="without either it is both")
+    part = Part.LIMITS if limits_only else Part.DIRECTIVES if directives_only else Part.ALL
+    wishes = commands.Wishes(yes, steps, grace_s)
+    commands.apply_run(run, unit, part, wishes, console(), console(stderr=True))
+
+
+@app.command()
+def rollback(unit: UnitName, yes: Yes = False, grace_s: Grace = 5.0) -> None:
+    """Bring back what a unit had before the last `harness apply`.
+
+    Example: harness rollback redis-server.service
+    """
+    commands.rollback(unit, commands.Wishes(yes, False, grace_s), console(), console(stderr=True))
+
+
+@app.command()
+def watch(
+    unit: UnitName,
+    since: Annotated[str | None, typer.Option(help="Once, from then on: as journalctl has it, like -1h")] = None,
+    scenario: Annotated[Path | None, typer.Option(help="Scenario to try a relaxation with")] = None,
+) -> None:
+    """Say what a running unit was refused, by which line of it, and the smallest relaxation; or follow it.
+
+    Example: harness watch redis-server.service --since -1d
+    """
+    commands.watch_unit(unit, since, scenario, console())
 
 
 review_commands.add_to(app)

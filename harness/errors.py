@@ -53,6 +53,12 @@ class MachineError(HarnessError):
     status = ExitStatus.MACHINE
 
 
+class RolledBackError(HarnessError):
+    """A change of a deployed unit did not work here; `message` says what it is now."""
+
+    status = ExitStatus.NO_LONGER_WORKS
+
+
 class BudgetError(HarnessError):
     """The run was stopped by its budget or by the user; a partial result is written."""
 

@@ -29,11 +29,14 @@ class Fitting:
     """The hardened candidate whose limits are sought, and how its trials are made and judged.
 
     `judge` turns an observation into a verdict; `stop` says why no further trial may be made, "" when it may; `heard`
-    is told of each phase.
+    is told of each phase. `unified` says that the host has cgroup v2 alone, and so what only that has; `own_user`
+    that nobody else runs as the user that the unit runs as.
     """
 
     scenario: Scenario
     unit: UnitFile
+    unified: bool
+    own_user: bool
     candidate: Request
     attempts: Attempts
     judge: Callable[[Observation], Verdict]
@@ -50,11 +53,16 @@ class Fitting:
             max_trials=wanted.max_trials,
             slowdown_max=wanted.slowdown_max,
             stalls=wanted.stalls,
-            dedicated_user=wanted.dedicated_user and bool(self.unit.get("Service", "User")),
+            memory_high=wanted.memory_high and self.unified,
+            dedicated_user=self.own_user,
             leave_alone=frozenset(self.scenario.leave_alone),
             own=own if wanted.own == "respect" else LimitSet(),
         )
         found = walk(settings, self._attempt)
+        if wanted.memory_high and not self.unified:
+            found.note("no MemoryHigh=: this host has no cgroup v2, and only that knows it")
+        if settings.own.memory_high_bytes is None and found.limits.memory_high_bytes is None:
+            found.lifted = tuple(line for line in found.limits.lifting(self.unit) if line.startswith("MemoryHigh="))
         for line in unclear:
             found.note(f"{line} of the unit is not understood: it is lifted while measuring")
         return found

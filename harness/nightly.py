@@ -2,7 +2,7 @@
 
 What was accepted is tried as it stands first. Where that works and nothing around the service has changed, a search
 would ask the same questions and hear the same answers, so the night goes on to the next one. Else the service is tuned
-anew, and a difference counts only when trials of just that difference confirm it (docs/decisions/0008).
+anew, and a difference counts only when trials of just that difference confirm it (docs/decisions/0011).
 """
 
 import random

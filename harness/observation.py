@@ -83,7 +83,8 @@ class Process:
 
     It was first seen at the step `seen_at`, and at `sightings` steps in all. `capabilities` is CapEff and `bounding`
     CapBnd, as numbers; `seccomp` the mode (2 is a filter); `namespaces` are the kinds in which it is apart from the
-    machine's systemd.
+    machine's systemd. `memory_peak_bytes` is the most it ever had resident (VmHWM: shared pages and mapped files count
+    in every process), as last seen.
     """
 
     pid: int
@@ -97,6 +98,7 @@ class Process:
     seccomp: int = 0
     namespaces: tuple[str, ...] = ()
     sightings: int = 1
+    memory_peak_bytes: int | None = None
 
 
 @dataclass(frozen=True)

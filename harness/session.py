@@ -22,6 +22,8 @@ from harness.machine import canaries, doctor, shell
 from harness.machine.boot import remove_leftovers
 from harness.machine.inspect import inspect, version_number
 from harness.observation import Observation
+from harness.results.earlier import Earlier
+from harness.results.folder import Run
 from harness.results.recommendation import Answer
 from harness.results.store import Store
 from harness.scenario import Scenario
@@ -54,6 +56,8 @@ class Options:
     max_minutes: float | None = None
     fresh: bool = False
     only: Only = Only.BOTH
+    earlier: Path | None = None
+    full: bool = False
 
     @property
     def machines(self) -> int:
@@ -151,6 +155,9 @@ def opened(scenario: Scenario, options: Options, listener: Listener) -> Iterator
         inspection = _inspection(store, scenario, listener)
         pool = Pool(int(store.facts["workers"]))
         with interruptible(pool, listener):
+            if options.earlier is not None and "earlier" not in store.facts:
+                earlier = Earlier.of(Run.open(options.earlier), scenario, inspection, full=options.full)
+                store.update(earlier=earlier.to_facts())
             yield Session(scenario, store, inspection, pool, options, listener)
     except KeyboardInterrupt as error:
         # Before or after the walk, or asked twice: nothing is in flight any more, and what was stored is safe.
@@ -170,6 +177,8 @@ def tune(scenario: Scenario, options: Options, listener: Listener | None = None)
 
 def _open(scenario: Scenario, options: Options, listener: Listener) -> Store:
     identity = scenario.identity() + ("" if options.only is Only.BOTH else f" {options.only.value}")
+    if options.earlier is not None:
+        identity += f" from {options.earlier.resolve()}{' in full' if options.full else ''}"
     if not options.fresh:
         store = Store.unfinished(options.results, scenario.name, identity)
         if store is not None:
@@ -202,6 +211,24 @@ def _given(scenario: Scenario, options: Options, listener: Listener) -> list[str
             return [str(item["label"]) for item in settings]
     listener.note("no finished run of this scenario: limits on top of nothing tightened")
     return []
+
+
+def scenario_path(earlier: Path | None) -> Path:
+    """The scenario file of an earlier run. Raises UsageError without one."""
+    if earlier is None:
+        raise UsageError("no scenario", hint="name a scenario file, such as scenarios/redis.toml")
+    return Path(Store.open(earlier).facts["scenario_path"])
+
+
+def check_earlier(scenario: Scenario, earlier: Path | None, *, changed: bool) -> None:
+    """Raise UsageError when the scenario is not that of the run to go on from, and nobody said that it changed."""
+    if earlier is None or changed:
+        return
+    if str(Store.open(earlier).facts.get("identity", "")).split(" ")[0] != scenario.identity():
+        raise UsageError(
+            f"{scenario.path} is not the scenario that {earlier} was made with",
+            hint="say --scenario-changed if that is meant; what does not depend on the change is not tried again",
+        )
 
 
 def _git_commit() -> str:

@@ -106,4 +106,5 @@ class Limits(Table):
     slowdown_max: float = Field(1.1, ge=1.0, le=100, description="Allowed slowdown of load steps at the limits")
     stalls: bool = Field(False, description="Whether the service may stand still for most of a second (CPU quota)")
     dedicated_user: bool = Field(False, description="Whether no other unit runs as its User= (LimitNPROC=)")
+    memory_high: bool = Field(False, description="Whether to be slowed down before being killed (cgroup v2 only)")
     own: Literal["respect", "ignore"] = Field("respect", description="The unit's own limits as upper bounds, or not")

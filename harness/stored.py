@@ -11,6 +11,7 @@ from harness.attempts import Attempts
 from harness.errors import UsageError
 from harness.inspection import Inspection
 from harness.machine import tree
+from harness.results.earlier import Earlier
 from harness.results.recommendation import Answer
 from harness.results.store import Store, write_whole
 from harness.scenario import Scenario
@@ -24,7 +25,8 @@ from harness.unit.tightening import Tightening
 def parts(store: Store) -> dict[str, Any]:
     """What of a tuning the run is about, as arguments of the walk."""
     given = frozenset(Tightening.from_label(label) for label in store.facts.get("given", ()))
-    return {"only": Only(store.facts.get("only", Only.BOTH.value)), "given": given}
+    earlier = Earlier.from_facts(store.facts["earlier"]) if "earlier" in store.facts else None
+    return {"only": Only(store.facts.get("only", Only.BOTH.value)), "given": given, "earlier": earlier}
 
 
 def tree_of(store: Store, scenario: Scenario) -> Callable[[Sequence[str]], Mapping[str, str]]:

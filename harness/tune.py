@@ -20,6 +20,7 @@ from harness.judge.rules import judge
 from harness.judge.verdict import Verdict
 from harness.limits.found import Found
 from harness.observation import Observation
+from harness.results.earlier import Earlier
 from harness.results.recommendation import Answer, Confirmation
 from harness.scenario import Scenario, StepKind
 from harness.scenario import Start as ScenarioStart
@@ -62,7 +63,8 @@ class Walk:
     """One walk over a scenario.
 
     `tree` tells what the root tree holds at some paths, and the same when asked again. With `only` the limits, `given`
-    is what an earlier run tightened. `heard` is told of progress, and never changes what is decided.
+    is what an earlier run tightened; with an `earlier` run the search goes on from its answer. `heard` is told of
+    progress, and never changes what is decided.
     """
 
     scenario: Scenario
@@ -74,6 +76,7 @@ class Walk:
     limits: Limits = field(default_factory=Limits)
     only: Only = Only.BOTH
     given: frozenset[Tightening] = frozenset()
+    earlier: Earlier | None = None
     heard: Callable[[str, Progress | None], None] = lambda phase, progress: None
 
     def __post_init__(self) -> None:
@@ -119,6 +122,7 @@ class Walk:
             needs=self.needs,
             limits=limits,
             reliability=self.bare.reliability,
+            earlier="" if self.earlier is None else self.earlier.name,
             tracer="" if self.bare.seen is None else self.bare.seen.tracer,
             exposure_before=_worst([item.exposure for item in observations]),
             trials=self.attempts.trials,
@@ -176,6 +180,7 @@ class Walk:
             tree=tree,
             idle=self.inspection.written,
             has_user=self.start.has_user,
+            groups=self.inspection.syscall_groups,
         )
 
     def _offers(self) -> tuple[tuple[Offer, ...], tuple[LeftOut, ...]]:
@@ -187,7 +192,15 @@ class Walk:
 
     def _options(self, offered: Sequence[Offer], baseline: Baseline) -> list[Option[Tightening]]:
         groups = self.inspection.syscall_groups
-        chances = risks(offered, baseline, self.scenario, seen=self.bare.seen, needs=self.needs, groups=groups)
+        chances = risks(
+            offered,
+            baseline,
+            self.scenario,
+            seen=self.bare.seen,
+            needs=self.needs,
+            groups=groups,
+            as_root=not self.start.has_user,
+        )
         return [
             Option(
                 key=offer.tightening,
@@ -215,7 +228,7 @@ class Walk:
 
         wanted = self.scenario.flaky
         settled = Settling(
-            options,
+            options if self.earlier is None else self.earlier.options(options),
             Trials(attempt, confirm, self.bare.measure),
             self.bare.reliability,
             confirm_runs=self.scenario.confirm_runs,
@@ -225,7 +238,8 @@ class Walk:
             progress=self.heard,
         ).run()
         exposure = _worst(exposures.get(settled.result.accepted, []))
-        return settled.result, Confirmation(settled.verdicts, exposure, settled.confirmed)
+        result = settled.result if self.earlier is None else self.earlier.completed(settled.result, options)
+        return result, Confirmation(settled.verdicts, exposure, settled.confirmed)
 
     def _budget(self) -> Budget:
         """What is left; the search counts questions, some of which take several trials."""
@@ -284,6 +298,8 @@ class Walk:
         return Fitting(
             scenario=self.scenario,
             unit=self.unit,
+            unified=self.inspection.cgroups == "v2",
+            own_user=self.start.has_user and (self.scenario.limits.dedicated_user or self.start.dynamic_user),
             candidate=Request(self.render(result.accepted), labels(result.accepted)),
             attempts=self.attempts,
             judge=verdict,

@@ -7,12 +7,16 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import pytest
+from hypothesis import settings
 
 from harness.machine import doctor
 
 Value = TypeVar("Value")
 # A shell starts background jobs with SIGINT ignored, which children inherit: the tests of Ctrl-C need it as it is.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+# How long an example takes says nothing on a busy machine.
+settings.register_profile("harness", deadline=None)
+settings.load_profile("harness")
 
 
 def unavailable(reason: str) -> None:
@@ -30,7 +34,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         unavailable("needs root, for overlay attributes and owners")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def until() -> Callable[..., object]:
     """`until(question)` asks until the answer is true, and fails at the deadline."""
 

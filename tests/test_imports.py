@@ -27,6 +27,7 @@ RANKS = {
     "report": 5,
     "trial": 3,
     "attempts": 5,
+    "deploy": 6,
     "tune": 7,
     "init": 5,
     "stored": 8,
@@ -40,7 +41,7 @@ RANKS = {
     "cli": 12,
 }
 TOUCHING = {
-    *("machine", "trial", "attempts", "bare", "fitting", "tune", "init", "stored", "session", "recheck"),
+    *("machine", "trial", "attempts", "bare", "fitting", "tune", "deploy", "init", "stored", "session", "recheck"),
     *("nightly", "apart", "schedule", "notebook", "commands", "cli"),
 }
 THINKING = set(RANKS) - TOUCHING

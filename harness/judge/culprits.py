@@ -45,6 +45,13 @@ _CALL_NEEDS = tuple(
 )
 # A time-out with no other trace is what a blocked address looks like: packets vanish, nobody logs.
 _KIN = {"CAP_DAC_OVERRIDE": ("CapabilityBoundingSet -CAP_DAC_READ_SEARCH", "ProtectHome", "UMask")}
+# What makes a single path read-only, or hides it.
+_CLOSED_BY = {
+    "EROFS": ("ReadWritePaths", "ReadOnlyPaths"),
+    "ENOENT": ("InaccessiblePaths", "TemporaryFileSystem"),
+    "EACCES": ("InaccessiblePaths", "ExecPaths"),
+}
+_PATH = re.compile(r"""(?<![\w.])/[^\s"'`,;:()\[\]]+""")
 _SILENT = ("IPAddressDeny", "PrivateNetwork")
 
 
@@ -70,7 +77,7 @@ def suspects(
     """
     points: dict[str, int] = {}
     for line in evidence(observation):
-        for name in blamed(line, catalogue, groups):
+        for name in blamed(line, catalogue, groups, tried=observation.tightenings):
             points[name] = points.get(name, 0) + 1
     timed_out = any(step.timed_out or "no end within" in step.problem for step in observation.steps)
     if not points and timed_out:
@@ -78,11 +85,34 @@ def suspects(
     return tuple(sorted(points, key=lambda name: (-points[name], name)))
 
 
-def blamed(line: str, catalogue: Catalogue, groups: Mapping[str, Collection[str]] | None = None) -> list[str]:
-    """What one line of evidence points to; empty when it is no trace of a refusal."""
+def blamed(
+    line: str,
+    catalogue: Catalogue,
+    groups: Mapping[str, Collection[str]] | None = None,
+    *,
+    tried: Collection[str] = (),
+) -> list[str]:
+    """What one line of evidence points to; empty when it is no trace of a refusal.
+
+    `tried` are labels of the tightenings in force. One of them that closes the very path of the line explains it alone.
+    """
+    if closed := _closed(line, tried):
+        return closed
     singles = _single(line, groups or {})
     narrowed = {label.split(" ")[0] for label in singles if " " in label}
     return [*singles, *(name for name in _blamed(line, catalogue) if name not in narrowed)]
+
+
+def _closed(line: str, tried: Collection[str]) -> list[str]:
+    """Labels of the tightenings that close a path the line names, those of the longest path that does."""
+    directives = next((names for name, names in _CLOSED_BY.items() if _ERRNO_TEXTS[name] in line.lower()), ())
+    found: dict[str, int] = {}
+    for label in tried:
+        directive, _, place = label.partition(" -")
+        named = (path for path in _PATH.findall(line) if f"{path}/".startswith(f"{place}/"))
+        if directive in directives and place.startswith("/") and any(named):
+            found[label] = len(place)
+    return sorted(label for label, length in found.items() if length == max(found.values()))
 
 
 def _single(line: str, groups: Mapping[str, Collection[str]]) -> list[str]:

@@ -88,6 +88,9 @@ def drop_in_lines(found: Found) -> list[str]:
         lines += [f"# {reason}" for reason in item.reasons]
         lines.append(item.line if confirmed else f"# {item.line}")
     if confirmed and found.limits.memory_bytes is not None:
+        if found.lifted:
+            lines += ["# the unit's own limit is not understood, or not asked for, and was lifted in all runs"]
+        lines += found.lifted
         lines += ["# as measured: a service that is swapped out needs less memory and more time", "MemorySwapMax=0"]
     return lines + [f"# limits: {note}" for note in found.notes]
 
@@ -95,7 +98,7 @@ def drop_in_lines(found: Found) -> list[str]:
 def _each(found: Found) -> Iterator[Advice]:
     limits = found.limits
     if limits.memory_bytes is not None and found.needed is not None:
-        yield _memory(found, limits.memory_bytes, found.needed)
+        yield from _memory(found, limits.memory_bytes, found.needed)
     if limits.quota_percent is not None and found.window is not None:
         yield _quota(found, limits.quota_percent, found.window)
     if limits.tasks is not None and found.tasks is not None:
@@ -109,13 +112,26 @@ def _each(found: Found) -> Iterator[Advice]:
         yield Advice("LimitNPROC", str(limits.processes), (reason,), _data(limits.processes, found.tasks, None))
 
 
-def _memory(found: Found, value: int, needed: Sample) -> Advice:
+def _memory(found: Found, value: int, needed: Sample) -> Iterator[Advice]:
+    """MemoryMax=; or MemoryHigh= in its place, and MemoryMax= above."""
+    high = found.limits.memory_high_bytes
+    if high is None:
+        yield _fitted_memory(found, "MemoryMax", value, needed)
+        return
+    yield _fitted_memory(found, "MemoryHigh", high, needed)
+    reason = f"{value / high - 1:.0%} above MemoryHigh=, beyond which the service is slowed down and not yet killed"
+    yield Advice("MemoryMax", size_text(value), (reason,), _data(value, needed, found.memory_cliff))
+
+
+def _fitted_memory(found: Found, directive: str, value: int, needed: Sample) -> Advice:
     largest, upper = size_text(readable_size(needed.largest)), size_text(readable_size(needed.bound))
     reasons = [f"cannot be reclaimed: at most {largest} in {_runs(needed)}, bound {upper}"]
     peaks = [run.peak_bytes for run in found.measured if run.peak_bytes is not None]
     if peaks:
         reasons[0] += f"; peak with page cache {size_text(readable_size(max(peaks)))}"
     reasons.append(_cliff_text(found.memory_cliff, "cliff", lambda v: size_text(readable_size(v))))
+    if (margin := _margin(value, found.memory_cliff)) is not None:
+        reasons[-1] += f"; the limit lies {margin:.0%} above it"
     if found.knee is not None and found.knee.failed is not None:
         reasons.append(_cliff_text(found.knee, "knee", lambda v: size_text(readable_size(v))))
     elif found.knee is not None:
@@ -125,7 +141,7 @@ def _memory(found: Found, value: int, needed: Sample) -> Advice:
         "knee_worked": None if found.knee is None else found.knee.worked,
         "peak_bytes": max(peaks, default=None),
     }
-    return Advice("MemoryMax", size_text(value), tuple(reasons), data)
+    return Advice(directive, size_text(value), tuple(reasons), data)
 
 
 def _quota(found: Found, value: int, window: Sample) -> Advice:
@@ -146,6 +162,13 @@ def _tasks(found: Found, value: int, tasks: Sample) -> Advice:
     if found.tasks_cliff is not None:
         reasons.append(_cliff_text(found.tasks_cliff, "cliff", lambda v: f"{v:.0f}"))
     return Advice("TasksMax", str(value), tuple(reasons), _data(value, tasks, found.tasks_cliff))
+
+
+def _margin(value: float, bracket: Bracket | None) -> float | None:
+    """How far a limit lies above the smallest value that was seen to work, as a share of that."""
+    if bracket is None or bracket.worked is None or value <= bracket.worked:
+        return None
+    return value / bracket.worked - 1
 
 
 def _percent(value: float) -> str:
@@ -170,4 +193,5 @@ def _data(value: float, sample: Sample, bracket: Bracket | None) -> dict[str, An
         "says": statement(sample),
         "cliff_failed": None if bracket is None else bracket.failed,
         "cliff_worked": None if bracket is None else bracket.worked,
+        "margin": None if (margin := _margin(value, bracket)) is None else round(margin, 3),
     }

@@ -4,11 +4,11 @@ import math
 import statistics
 
 from harness.limits.cpu import THROTTLED_SHARE
-from harness.limits.found import State, Stopped
+from harness.limits.found import Found, State, Stopped
 from harness.limits.limitset import NO_LIMITS
+from harness.limits.memory import higher
 from harness.limits.run import Cause, Run
 from harness.limits.trials import Trials
-from harness.unit.quantity import readable_size
 
 RAISE = 1.2
 # After so many confirming runs one without limits, so that both see the same machine.
@@ -28,6 +28,7 @@ def confirm(trials: Trials) -> None:
         found.slowdown = trials.slowdown(found.at_limits)
         if found.slowdown[0] <= settings.slowdown_max:
             found.state = State.CONFIRMED
+            _note_cliff(found, works=True)
             return
         found.note(f"at the limits {found.slowdown[1]} is {found.slowdown[0]:.2f} times that without: raised")
         _raise_slow(trials)
@@ -56,14 +57,23 @@ def _raise(trials: Trials, run: Run) -> None:
     if trials.lighten(run):
         return
     found.note(f"trial {run.trial_id} failed at the limits ({run.cause.value}: {run.reason}): raised")
-    limits, values = found.limits, {}
-    if limits.memory_bytes is not None and run.cause in (Cause.MEMORY, Cause.OTHER):
-        values["memory_bytes"] = readable_size(limits.memory_bytes * RAISE)
+    limits = found.limits
+    if run.cause is Cause.MEMORY:
+        _note_cliff(found, works=False)
+    values: dict[str, int] = {}
+    if run.cause in (Cause.MEMORY, Cause.OTHER):
+        values |= higher(limits, RAISE)
     if limits.quota_percent is not None and run.cause in (Cause.CPU, Cause.OTHER):
         values["quota_percent"] = math.ceil(limits.quota_percent * RAISE)
     if limits.tasks is not None and run.cause in (Cause.TASKS, Cause.OTHER):
         values["tasks"] = max(limits.tasks + 1, math.ceil(limits.tasks * RAISE))
     _loosen(trials, values)
+
+
+def _note_cliff(found: Found, *, works: bool) -> None:
+    """What runs at the limit say of the cliff too."""
+    if found.memory_cliff is not None and found.limits.memory_bytes is not None:
+        found.memory_cliff = found.memory_cliff.heard(found.limits.memory_bytes, works=works)
 
 
 def _raise_slow(trials: Trials) -> None:
@@ -73,7 +83,7 @@ def _raise_slow(trials: Trials) -> None:
     if limits.quota_percent is not None and (throttled > THROTTLED_SHARE or limits.memory_bytes is None):
         _loosen(trials, {"quota_percent": math.ceil(limits.quota_percent * RAISE)})
     elif limits.memory_bytes is not None:
-        _loosen(trials, {"memory_bytes": readable_size(limits.memory_bytes * RAISE)})
+        _loosen(trials, higher(limits, RAISE))
     else:
         raise Stopped("the service is slower at the limits, and none is left to raise")
 

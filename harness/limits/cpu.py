@@ -72,6 +72,13 @@ def _window(trials: Trials) -> float:
 
 
 def _holds(trials: Trials, limits: LimitSet) -> bool:
-    """Whether the service works, is hardly ever held back, and keeps its pace."""
+    """Whether the service works, is hardly ever held back, and keeps its pace.
+
+    What was never held back is not slower for the quota, whatever its times are.
+    """
     run = trials.try_(limits, "quota")
-    return run.passed and (run.throttled_share or 0.0) <= THROTTLED_SHARE and trials.keeps_pace([run])
+    if not run.passed or (run.throttled_share or 0.0) > THROTTLED_SHARE:
+        return False
+    if run.throttled_share == 0:
+        return run.start_held_back_s == 0 or trials.starts_fast([run])
+    return trials.is_fast(limits, "quota", first=run)

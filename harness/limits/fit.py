@@ -98,12 +98,15 @@ def leak(runs: Sequence[Run]) -> Growth | None:
 
 
 def memory_limit(cliff_bytes: float, needed: Sample, *, processors: int) -> int:
-    """MemoryMax=: the cliff, raised as the bound of what cannot be reclaimed lies above its largest value.
+    """MemoryMax=: the cliff, raised as the bound of what cannot be reclaimed lies above its median.
 
-    Beside that one batch of charges for each processor, which may or may not lie unused when memory runs short: it is
-    chance whether the trials that found the cliff had it. In bytes, rounded up to a readable size.
+    The median and not the largest, since a trial at the cliff is one run, mostly a typical one. Beside that one batch
+    of charges for each other processor, which may or may not lie unused when memory runs short: the kernel takes back
+    those of other processors without waiting for them (drain_all_stock of mm/memcontrol.c), and it is chance whether
+    the trials that found the cliff had them. In bytes, rounded up to a readable size.
     """
-    return readable_size(cliff_bytes * needed.bound / needed.largest + BATCH_BYTES * processors)
+    scatter = needed.bound / statistics.median(needed.values)
+    return readable_size(cliff_bytes * scatter + BATCH_BYTES * (processors - 1))
 
 
 def quota_bound(window: Sample) -> int:

@@ -32,7 +32,8 @@ class State(Enum):
 class Settings:
     """What the scenario says of its limits; `own` are the unit's own ones, upper bounds of all that is tried.
 
-    `stalls` allows a quota over periods of a second, `dedicated_user` says that no other unit runs as its user.
+    `stalls` allows a quota over periods of a second, `dedicated_user` says that no other unit runs as its user,
+    `memory_high` asks for MemoryHigh= and can be had on cgroup v2 only.
     """
 
     runs: int = 10
@@ -42,6 +43,7 @@ class Settings:
     start_slowdown_max: float = 1.25
     stalls: bool = False
     dedicated_user: bool = False
+    memory_high: bool = False
     leave_alone: frozenset[str] = frozenset()
     own: LimitSet = NO_LIMITS
 
@@ -51,7 +53,8 @@ class Found:
     """What is known of the limits so far: the runs, and what each limit was fitted to.
 
     `limits` are those to recommend, as they stand. `measured` ran without any, `tried` in search of a cliff or knee,
-    `confirming` at the limits together. `refused` holds the run that speaks against a directive.
+    `confirming` at the limits together. `refused` holds the run that speaks against a directive,
+    `lifted` the lines that take away a limit of the unit's own beside those that were found.
     """
 
     limits: LimitSet = NO_LIMITS
@@ -68,6 +71,7 @@ class Found:
     quota: Bracket | None = None
     files: Sample | None = None
     refused: dict[str, Run] = field(default_factory=dict)
+    lifted: tuple[str, ...] = ()
     notes: list[str] = field(default_factory=list)
     slowdown: tuple[float, str] = (1.0, "")
     state: State = State.PARTIAL

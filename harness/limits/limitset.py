@@ -11,6 +11,7 @@ PERIOD_S = 0.1
 # So that the counters are there to be read, and nothing is hidden in swap. On cgroup v1 systemd has no MemorySwapMax=.
 ACCOUNTING = ("MemoryAccounting=yes", "CPUAccounting=yes", "TasksAccounting=yes", "MemorySwapMax=0")
 DIRECTIVES = {
+    "MemoryHigh": "memory_high_bytes",
     "MemoryMax": "memory_bytes",
     "CPUQuota": "quota_percent",
     "TasksMax": "tasks",
@@ -23,6 +24,7 @@ DIRECTIVES = {
 class LimitSet:
     """Limits that a candidate sets; None is no limit.
 
+    Above `memory_high_bytes` the unit is slowed down and its page cache taken, above `memory_bytes` it is killed.
     `quota_percent` is of one processor, over periods of `period_s`. `files` is the highest descriptor number plus one,
     `processes` counts those of the unit's user.
     """
@@ -33,6 +35,7 @@ class LimitSet:
     tasks: int | None = None
     files: int | None = None
     processes: int | None = None
+    memory_high_bytes: int | None = None
 
     def with_(self, **values: Any) -> Self:
         """The same with some limits changed."""
@@ -55,9 +58,8 @@ class LimitSet:
 
     def settings(self) -> list[tuple[str, str]]:
         """(directive, value) of each limit that is set, as systemd writes it."""
-        found = []
-        if self.memory_bytes is not None:
-            found += [("MemoryMax", size_text(self.memory_bytes))]
+        sizes = (("MemoryHigh", self.memory_high_bytes), ("MemoryMax", self.memory_bytes))
+        found = [(name, size_text(value)) for name, value in sizes if value is not None]
         if self.quota_percent is not None:
             found.append(("CPUQuota", f"{self.quota_percent}%"))
             if self.period_s != PERIOD_S:
@@ -67,7 +69,7 @@ class LimitSet:
 
     def lifting(self, unit: UnitFile) -> list[str]:
         """Lines that take away the limits of `unit` that are not set here, so that demand can be seen."""
-        own = {key for key in (*DIRECTIVES, "MemoryHigh", "MemoryLimit") if unit.values("Service", key)}
+        own = {key for key in (*DIRECTIVES, "MemoryLimit") if unit.values("Service", key)}
         ours = {name for name, _ in self.settings()}
         lines = [f"{key}=infinity" for key in ("MemoryMax", "MemoryHigh", "MemoryLimit") if key in own - ours]
         lines += ["CPUQuota="] if "CPUQuota" in own - ours else []
@@ -108,5 +110,6 @@ def existing(unit: UnitFile) -> tuple[LimitSet, tuple[str, ...]]:
         tasks=last("TasksMax", parse_count),
         files=last("LimitNOFILE", lambda text: parse_count(text.split(":")[-1])),
         processes=last("LimitNPROC", lambda text: parse_count(text.split(":")[-1])),
+        memory_high_bytes=last("MemoryHigh", parse_size),
     )
     return found, tuple(unclear)

@@ -3,6 +3,8 @@
 from harness.limits import fit
 from harness.limits.cliff import Bracket
 from harness.limits.fit import Sample
+from harness.limits.limitset import LimitSet
+from harness.limits.run import Cause, Run
 from harness.limits.trials import Trials
 from harness.unit.quantity import readable_size
 
@@ -12,9 +14,12 @@ CLIFF_APART_BYTES = 256 * 1024
 MOST_CLIFF_TRIALS = 8
 KNEE_RATIO = 1.10
 MOST_KNEE_TRIALS = 5
+MOST_RAISES = 3
 # With this much above the highest peak, a failure is not for want of memory.
 ABOVE_PEAK = 1.1
 PAGE_BYTES = 4096
+# From MemoryHigh= to MemoryMax= there must be room for what is charged before the slowing down takes hold.
+ROOM_ABOVE_HIGH = 1.2
 
 
 def find(trials: Trials) -> None:
@@ -33,10 +38,23 @@ def find(trials: Trials) -> None:
     if found.memory_cliff.worked is None:
         found.note("no MemoryMax= was found that the service works with")
         return
-    processors = next((run.processors for run in found.measured if run.processors), 1)
-    limit_bytes = fit.memory_limit(found.memory_cliff.worked, needed(trials), processors=processors)
-    found.limits = trials.changed(memory_bytes=limit_bytes)
-    _knee(trials)
+    found.limits = trials.changed(memory_bytes=_above(trials, found.memory_cliff.worked))
+    _knee(trials, _hold(trials))
+    if trials.settings.memory_high:
+        found.limits = trials.changed(**higher(found.limits.with_(memory_high_bytes=found.limits.memory_bytes), 1.0))
+
+
+def higher(limits: LimitSet, factor: float) -> dict[str, int]:
+    """The memory limits that are set, raised: MemoryHigh= where there is one, and MemoryMax= above it."""
+    if limits.memory_high_bytes is not None:
+        high = readable_size(limits.memory_high_bytes * factor)
+        return {"memory_high_bytes": high, "memory_bytes": readable_size(high * ROOM_ABOVE_HIGH)}
+    return {} if limits.memory_bytes is None else {"memory_bytes": readable_size(limits.memory_bytes * factor)}
+
+
+def _above(trials: Trials, cliff_bytes: float) -> int:
+    processors = next((run.processors for run in trials.found.measured if run.processors), 1)
+    return fit.memory_limit(cliff_bytes, needed(trials), processors=processors)
 
 
 def needed(trials: Trials) -> Sample:
@@ -66,17 +84,45 @@ def _cliff(trials: Trials) -> Bracket:
     return bracket
 
 
-def _knee(trials: Trials) -> None:
-    """From the limit that the cliff gave upwards to the peak; mostly that limit is fast enough already."""
+def _hold(trials: Trials) -> Run | None:
+    """The first run that works at the limit; None when there is none.
+
+    The cliff was found by single trials, and one may have been luck: where a run fails at the limit for want of memory,
+    that is the cliff, and the limit is raised as far above it.
+    """
+    found = trials.found
+    for _ in range(MOST_RAISES):
+        value, cliff = found.limits.memory_bytes, found.memory_cliff
+        assert value is not None
+        assert cliff is not None
+        if not trials.may_search():
+            break
+        run = trials.try_(found.limits, "knee")
+        if run.passed:
+            found.memory_cliff = cliff.heard(value, works=True)
+            return run
+        if run.cause not in (Cause.MEMORY, Cause.OTHER):
+            break
+        found.memory_cliff = cliff.heard(value, works=False)
+        raised = trials.changed(memory_bytes=_above(trials, value))
+        if raised == found.limits:
+            break  # the unit's own limit
+        found.limits = raised
+    return None
+
+
+def _knee(trials: Trials, first: Run | None) -> None:
+    """From the limit that the cliff gave upwards to the peak; mostly that limit is fast enough, as its `first` run."""
     found = trials.found
     value = found.limits.memory_bytes
     assert value is not None
     ceiling = max(trials.ceiling_bytes(), value)
     bracket = Bracket(ratio=KNEE_RATIO, apart=4 * CLIFF_APART_BYTES)
     for _ in range(MOST_KNEE_TRIALS):
-        if not trials.may_search():
+        if first is None and not trials.may_search():
             break
-        works = trials.is_fast(found.limits.with_(memory_bytes=value), "knee")
+        works = trials.is_fast(found.limits.with_(memory_bytes=value), "knee", first=first)
+        first = None
         bracket = bracket.heard(value, works=works)
         if bracket.failed is None or bracket.found or value >= ceiling:
             break

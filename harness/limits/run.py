@@ -49,7 +49,8 @@ class Run:
     `needed_bytes` is the peak of memory that cannot be reclaimed, `peak_bytes` that of all charged to the unit.
     `cpu_percent` is the mean use in the load steps (all steps, when there is no load step), `window_percent` that of
     the busiest 100 ms and `long_window_percent` of the busiest second there, each in percent of one processor.
-    `throttled_share` is the share of quota periods in which it was held back. `costs_s` are what the load steps cost:
+    `throttled_share` is the share of quota periods in the load steps in which it was held back, `start_held_back_s` for
+    how long it was in the first start. `costs_s` are what the load steps cost:
     seconds, seconds per request, or the 99 % latency. `growth` tells a leak.
     """
 
@@ -65,6 +66,7 @@ class Run:
     window_percent: float | None = None
     long_window_percent: float | None = None
     throttled_share: float | None = None
+    start_held_back_s: float | None = None
     tasks: int | None = None
     fd_highest: int | None = None
     start_s: float | None = None
@@ -102,7 +104,8 @@ def read(observation: Observation, verdict: Verdict, frame: pandas.DataFrame | N
         window_percent=None if work is None else _window_percent(work, WINDOW_S),
         long_window_percent=None if work is None else _window_percent(work, LONG_WINDOW_S),
         throttled_share=None if work is None else _throttled(work),
-        tasks=counters.tasks_peak,
+        start_held_back_s=None if sampled is None else _start_held_back_s(sampled),
+        tasks=_tasks(observation, sampled),
         fd_highest=None if sampled is None else _highest(sampled, "fd_highest"),
         start_s=_start_s(observation),
         costs_s=_costs_s(observation),
@@ -119,6 +122,12 @@ def needed_series(frame: pandas.DataFrame) -> pandas.Series:
 def _needed(frame: pandas.DataFrame) -> int | None:
     series = needed_series(frame).dropna()
     return int(series.max()) if len(series) else None
+
+
+def _tasks(observation: Observation, frame: pandas.DataFrame | None) -> int | None:
+    """Most tasks at once: the kernel's own peak, which is read before the stop, or what was sampled in the stop."""
+    known = [observation.counters.tasks_peak, None if frame is None else _highest(frame, "tasks")]
+    return max((count for count in known if count is not None), default=None)
 
 
 def _highest(frame: pandas.DataFrame, column: str) -> int | None:
@@ -186,6 +195,12 @@ def _throttled(parts: list[pandas.DataFrame]) -> float | None:
     return throttled / periods if periods > 0 else None
 
 
+def _start_held_back_s(frame: pandas.DataFrame) -> float | None:
+    """The counter begins with the start, so that its last value there is all of it."""
+    start = frame[(frame["incarnation"] == 1) & (frame["part"] == "start")]["cpu_throttled_usec"].dropna()
+    return int(start.iloc[-1]) / 1e6 if len(start) else None
+
+
 def _start_s(observation: Observation) -> float | None:
     start_s = observation.durations_s.get("start")
     ready = next((step for step in observation.steps if step.part == "ready"), None)
@@ -240,6 +255,9 @@ def _capped(observation: Observation, frame: pandas.DataFrame | None, limits: Li
     peak_bytes, tasks = observation.counters.memory_peak_bytes, observation.counters.tasks_peak
     if limits.memory_bytes is not None and peak_bytes is not None and peak_bytes >= CAPPED_SHARE * limits.memory_bytes:
         yield "memory came up against MemoryMax="
+    high = limits.memory_high_bytes
+    if high is not None and peak_bytes is not None and peak_bytes >= CAPPED_SHARE * high:
+        yield "memory came up against MemoryHigh="
     if limits.tasks is not None and tasks is not None and tasks >= limits.tasks:
         yield "tasks came up against TasksMax="
     if limits.quota_percent is not None and frame is not None and _stalled_share(frame, "cpu_throttled_usec") > 0:

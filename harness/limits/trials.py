@@ -17,6 +17,7 @@ BESIDE = 5
 START_NOISE_S = 0.25
 # Runs without limits in between the confirming ones.
 CONFIRM_BESIDE = 2
+TOO_BUSY = "in some runs at limits the host was busy: how fast the load was in them was not judged"
 Attempt = Callable[[LimitSet, str], Run]
 
 
@@ -80,9 +81,12 @@ class Trials:
         self.found.refused.clear()
         self.found.limits = self.found.limits.with_(files=limits.files, processes=limits.processes)
 
-    def is_fast(self, limits: LimitSet, purpose: str) -> bool:
-        """Whether a candidate works within the allowed slowdown; a slow run is repeated with one beside it."""
-        runs = [self.try_(limits, purpose)]
+    def is_fast(self, limits: LimitSet, purpose: str, *, first: Run | None = None) -> bool:
+        """Whether a candidate works within the allowed slowdown; a slow run is repeated with one beside it.
+
+        `first` is a run of it that was made before.
+        """
+        runs = [first or self.try_(limits, purpose)]
         if not runs[0].passed or self.keeps_pace(runs) or not self.may_search(2):
             return runs[0].passed
         self.measure()
@@ -91,22 +95,28 @@ class Trials:
 
     def keeps_pace(self, runs: Sequence[Run]) -> bool:
         """Whether runs were fast enough under load and at the start."""
-        return self.slowdown(runs)[0] <= self.settings.slowdown_max and self._starts_fast(runs)
+        return self.slowdown(runs)[0] <= self.settings.slowdown_max and self.starts_fast(runs)
 
     def slowdown(self, runs: Sequence[Run]) -> tuple[float, str]:
-        """How many times dearer the load is than in the runs beside, and which figure says so."""
-        quiet = [run for run in runs if not run.busy] or list(runs)
+        """How many times dearer the load is than in the runs beside, and which figure says so.
+
+        Times taken while other work had the processors say nothing, and are not compared.
+        """
+        quiet = [run for run in runs if not run.busy]
+        if not quiet:
+            self.found.note(TOO_BUSY)
         return fit.slowdown(quiet, self._beside())
 
     def _beside(self) -> list[Run]:
-        usable = [run for run in self.found.measured if run.passed]
-        return ([run for run in usable if not run.busy] or usable)[-BESIDE:]
+        return [run for run in self.found.measured if run.passed and not run.busy][-BESIDE:]
 
-    def _starts_fast(self, runs: Sequence[Run]) -> bool:
+    def starts_fast(self, runs: Sequence[Run]) -> bool:
+        """By the time that starts take; on a busy host by how long the quota held them back."""
         before = [run.start_s for run in self._beside() if run.start_s is not None]
-        now = [run.start_s for run in runs if run.start_s is not None]
-        if not before or not now:
-            return True
-        middle_s = statistics.median(before)
-        allowed_s = max(self.settings.start_slowdown_max * middle_s, middle_s + START_NOISE_S)
-        return statistics.median(now) <= allowed_s
+        middle_s = statistics.median(before) if before else 0.0
+        more_s = max((self.settings.start_slowdown_max - 1) * middle_s, START_NOISE_S)
+        held_back = [run.start_held_back_s for run in runs if run.busy and run.start_held_back_s is not None]
+        now = [run.start_s for run in runs if run.start_s is not None and not run.busy]
+        if held_back and statistics.median(held_back) > more_s:
+            return False
+        return not before or not now or statistics.median(now) <= middle_s + more_s

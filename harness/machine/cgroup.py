@@ -13,7 +13,7 @@ from pathlib import Path
 
 from harness.errors import MachineError
 from harness.machine import delegation, devices
-from harness.observation import Counters
+from harness.machine.counters import UnitFiles
 
 PREFIX = "harness-"  # of the name of every machine
 
@@ -133,8 +133,7 @@ class MachineCgroups:
             self.paths, self.paths.values(), self.control, self.workload, strict=True
         ):
             if key == "" or "cpuacct" in key.split(","):
-                readers = [CounterReader({key: each}) for each in (path, control, workload)]
-                return sum(reader.cpu_usage_usec() or 0 for reader in readers)
+                return sum(_cpu_usage_usec({key: each}) for each in (path, control, workload))
         return 0
 
     def inside(self, leader_pid: int, control_group: str) -> dict[str, Path]:
@@ -162,6 +161,11 @@ def _hand_on_all(path: Path) -> None:
     """What a v2 cgroup has, its children get; before any process is in it, and not after."""
     names = sorted(delegation.words(path / "cgroup.controllers"))
     (path / "cgroup.subtree_control").write_text(" ".join(f"+{name}" for name in names))
+
+
+def _cpu_usage_usec(paths: dict[str, Path]) -> int:
+    with UnitFiles(paths) as files:
+        return files.cpu_usage_usec() or 0
 
 
 def _inherit_cpuset(path: Path) -> None:
@@ -219,74 +223,3 @@ def remove_tree(path: Path, deadline: float) -> bool:
         if path.exists():
             time.sleep(0.002)
     return True
-
-
-class CounterReader:
-    """Reads one unit's counters, whichever cgroup version keeps them."""
-
-    def __init__(self, paths: dict[str, Path]) -> None:
-        self._paths = paths
-
-    def _file(self, v1_controller: str, v1_name: str, v2_name: str) -> str | None:
-        for key, path in self._paths.items():
-            if v1_controller in key.split(","):
-                return _read(path / v1_name)
-        return _read(self._paths[""] / v2_name) if "" in self._paths else None
-
-    def read(self) -> Counters:
-        """The counters now; a field is None where this kernel or cgroup version does not keep it."""
-        oom = self._file("memory", "memory.oom_control", "memory.events")
-        cpu = self._file("cpu", "cpu.stat", "cpu.stat")
-        return Counters(
-            memory_peak_bytes=_number(self._file("memory", "memory.max_usage_in_bytes", "memory.peak")),
-            tasks_peak=_number(self._file("pids", "pids.peak", "pids.peak")),
-            oom_kills=_field(oom, "oom_kill"),
-            forks_rejected=_field(self._file("pids", "pids.events", "pids.events"), "max"),
-            cpu_usage_usec=self.cpu_usage_usec(),
-            cpu_throttled_periods=_field(cpu, "nr_throttled"),
-        )
-
-    def cpu_usage_usec(self) -> int | None:
-        """Processor time used so far."""
-        # The v2 tree counts it without any controller. In a v1 tree the unit has a cgroup only with CPUAccounting=yes.
-        unified = _read(self._paths[""] / "cpu.stat") if "" in self._paths else None
-        usage_usec = _field(unified, "usage_usec")
-        if usage_usec is not None:
-            return usage_usec
-        return _microseconds(self._file("cpuacct", "cpuacct.usage", "cpuacct.usage"))
-
-    def cgroup_id(self) -> int | None:
-        """Inode of the directory in the v2 tree, which is what BPF calls the cgroup's id; None when it is gone."""
-        try:
-            return self._paths[""].stat().st_ino
-        except (KeyError, OSError):
-            return None
-
-    def pids(self) -> list[int]:
-        """Processes of the unit now, as host process ids."""
-        key = next((k for k in ("pids", "name=systemd", "") if k in self._paths), None)
-        return pids_below(self._paths[key]) if key is not None else []
-
-
-def _read(path: Path) -> str | None:
-    try:
-        return path.read_text() if path.is_file() else None
-    except OSError:
-        return None
-
-
-def _number(text: str | None) -> int | None:
-    return int(text) if text and text.strip().isdigit() else None
-
-
-def _microseconds(nanoseconds: str | None) -> int | None:
-    value = _number(nanoseconds)
-    return None if value is None else value // 1000
-
-
-def _field(text: str | None, name: str) -> int | None:
-    for line in (text or "").splitlines():
-        key, _, value = line.partition(" ")
-        if key == name:
-            return _number(value)
-    return None

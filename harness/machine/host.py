@@ -43,6 +43,12 @@ class Load:
         return (self.pressure_usec - before.pressure_usec) / 1e6 / (self.time_s - before.time_s)
 
 
+def crowding() -> float:
+    """How many tasks want each processor, now or over the last minute (proc_loadavg(5)); at least 1."""
+    words = Path("/proc/loadavg").read_text().split()
+    return max(1.0, float(words[0]) / processors(), int(words[3].partition("/")[0]) / processors())
+
+
 def processors() -> int:
     """Processors of the host that are online."""
     return os.cpu_count() or 1

@@ -55,11 +55,11 @@ class KernelLog:
             refused = SECCOMP.search(text)
             ours = refused is not None and int(refused[1]) in pids
             if ours or machine_name in text:
-                found.append(_explained(text))
+                found.append(explained(text))
         return found
 
 
-def _explained(text: str) -> str:
+def explained(text: str) -> str:
     """A seccomp line with what it means put before it; other lines as they are."""
     refused, call = SECCOMP.search(text), SYSCALL.search(text)
     if refused is None or call is None:

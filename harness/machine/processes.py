@@ -41,6 +41,7 @@ def snapshot(leader: int, pids: Iterable[int], *, seen_at: str) -> list[Process]
                 no_new_privileges=fields.get("NoNewPrivs") == "1",
                 seccomp=int(fields.get("Seccomp", "0")),
                 namespaces=apart,
+                memory_peak_bytes=_bytes(fields.get("VmHWM", "")),
             )
         )
     return found
@@ -65,6 +66,12 @@ def cpu_s(pids: Iterable[int]) -> float:
             continue
         ticks += sum(int(field) for field in fields[11:15])
     return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def _bytes(text: str) -> int | None:
+    """Bytes of a figure such as `5124 kB`; None where a process has none, such as one that is ending."""
+    number = text.removesuffix(" kB")
+    return int(number) * 1024 if number.isdigit() else None
 
 
 def _namespace(pid: int, kind: str) -> str:

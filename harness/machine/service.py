@@ -3,10 +3,12 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from harness.errors import MachineError, UnitError
 from harness.machine.boot import Machine
-from harness.machine.cgroup import CounterReader
+from harness.machine.cgroup import pids_below
+from harness.machine.counters import UnitFiles
 from harness.observation import Counters, JournalLine, UnitState
 
 JOURNAL_KEPT_BYTES = 16 * 2**20
@@ -32,7 +34,7 @@ class Service:
     def __init__(self, machine: Machine, unit: str) -> None:
         self.machine = machine
         self.unit = unit
-        self._reader: CounterReader | None = None
+        self._cgroups: dict[str, Path] = {}
 
     def show(self, properties: Sequence[str], unit: str = "") -> dict[str, str]:
         """`systemctl show` of some properties. Raises MachineError when systemd does not answer."""
@@ -56,7 +58,7 @@ class Service:
         )
         status = Status(state, _integer(shown.get("MainPID")) or 0, shown.get("ControlGroup", ""))
         if status.control_group:
-            self._reader = CounterReader(self.machine.unit_cgroups(status.control_group))
+            self._cgroups = self.machine.unit_cgroups(status.control_group)
         return status
 
     def act(self, verb: str, *arguments: str, timeout_s: float) -> str:
@@ -70,16 +72,21 @@ class Service:
         return f"systemctl {verb} failed: {said}"
 
     def pids(self) -> list[int]:
-        """Processes of the unit now, as host process ids."""
-        return self._reader.pids() if self._reader else []
+        """Processes of the unit now, those below its cgroup too, as host process ids."""
+        key = next((key for key in ("pids", "name=systemd", "") if key in self._cgroups), None)
+        return pids_below(self._cgroups[key]) if key is not None else []
 
     def cgroup_id(self) -> int | None:
-        """Id of the unit's cgroup in the v2 tree: the inode of its directory (None while it has none)."""
-        return self._reader.cgroup_id() if self._reader else None
+        """Inode of its cgroup in the v2 tree, which is what BPF calls the cgroup's id; None when it is gone."""
+        try:
+            return self._cgroups[""].stat().st_ino
+        except (KeyError, OSError):
+            return None
 
     def counters(self) -> Counters:
         """The cgroup counters now; they vanish with the cgroup when the unit stops."""
-        return self._reader.read() if self._reader else Counters()
+        with UnitFiles(self._cgroups) as files:
+            return files.peaks()
 
     def text(self) -> str:
         """`systemctl cat` of the unit. Raises UnitError when the machine does not know it."""

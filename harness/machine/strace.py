@@ -29,6 +29,22 @@ _CALL = re.compile(r"(?:\d+\s+)?([a-z_0-9]+)\((.*)", re.DOTALL)
 _STRING = re.compile(r'"((?:[^"\\]|\\.)*)"')
 _ESCAPE = re.compile(r"\\([0-7]{1,3}|.)")
 _INET = re.compile(r'inet_(?:addr\(|pton\(AF_INET6, )"([^"]+)"')
+_FAILED = re.compile(r"\) += -1 E[A-Z]+ \(")
+_CHANGING = frozenset(
+    (
+        "mkdir",
+        "mkdirat",
+        "rename",
+        "renameat",
+        "renameat2",
+        "unlink",
+        "unlinkat",
+        "symlink",
+        "symlinkat",
+        "link",
+        "linkat",
+    )
+)
 _NAMESPACES = {
     "CLONE_NEWNS": "mnt", "CLONE_NEWCGROUP": "cgroup", "CLONE_NEWUTS": "uts", "CLONE_NEWIPC": "ipc",
     "CLONE_NEWUSER": "user", "CLONE_NEWPID": "pid", "CLONE_NEWNET": "net",
@@ -68,7 +84,7 @@ def seen(lines: Iterable[str]) -> Seen | None:
     writable_code = False
     for call, told in _calls(lines):
         calls.add(call)
-        path = _first_path(told)
+        path, failed = _first_path(told), _FAILED.search(told) is not None
         if call == "socket":
             families.add(told.partition(",")[0])
         elif call in ("connect", "sendto"):
@@ -76,7 +92,11 @@ def seen(lines: Iterable[str]) -> Seen | None:
         elif call == "bind" and "sun_path=" in told:
             changed.add(_first_path(told.partition("sun_path=")[2]))
         elif call in ("open", "openat"):
-            (changed if re.search(r"\bO_(WRONLY|RDWR)\b", told) else opened).add(path)
+            writes = re.search(r"\bO_(WRONLY|RDWR)\b", told) is not None
+            if not (writes and failed):
+                (changed if writes else opened).add(path)
+        elif call in _CHANGING and not failed:
+            changed.add(_last_path(told) if "rename" in call or "link" in call else path)
         elif call == "execve":
             executed.add(path)
         elif call in ("mmap", "mprotect", "pkey_mprotect"):
@@ -104,6 +124,12 @@ def _calls(lines: Iterable[str]) -> Iterator[tuple[str, str]]:
     for line in lines:
         if match := _CALL.match(line):
             yield match[1], match[2]
+
+
+def _last_path(told: str) -> str:
+    """The last string, as `_first_path`: the new name of what is renamed or linked."""
+    found = list(_STRING.finditer(told))
+    return _first_path(told[found[-1].start() :]) if found else ""
 
 
 def _first_path(told: str) -> str:

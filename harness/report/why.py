@@ -77,9 +77,12 @@ def _witness(key: Tightening, verdicts: tuple[Verdict, ...], folder: Path, answe
     last = verdicts[-1]
     again = f", and so did trial {verdicts[0].trial_id}" if len(verdicts) > 1 else ""
     out.print(f"\n[bold]refused[/]  {plain(key.label)}", soft_wrap=True)
-    out.print(plain(f"witness  trial {last.trial_id} failed with it on top of all the rest{again}"), soft_wrap=True)
+    where = "in that run, on top of what it had" if "/" in last.trial_id else "on top of all the rest"
+    out.print(plain(f"witness  trial {last.trial_id} failed with it {where}{again}"), soft_wrap=True)
     out.print(f"because  {plain(last.reason)}", soft_wrap=True)
     for line in last.detail.splitlines():
         out.print(f"[dim]         {plain(line)}[/]", soft_wrap=True)
-    drop_in = folder / "trials" / last.trial_id / FILE_NAME
+    # A trial of an earlier run is named RUN/ID; that run is beside this one.
+    run, _, trial = last.trial_id.rpartition("/")
+    drop_in = (folder.parent / run if run else folder) / "trials" / trial / FILE_NAME
     out.print(f"see it   harness try {plain(str(answer.scenario.path))} --with {plain(str(drop_in))}", soft_wrap=True)

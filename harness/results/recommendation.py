@@ -72,6 +72,7 @@ class Answer:
     trials: int
     duration_s: float
     limits: Found | None = None
+    earlier: str = ""
     verdicts: tuple[Verdict, ...] = ()
 
     @property
@@ -144,6 +145,10 @@ class Answer:
             lines.setdefault("ReadWritePaths", []).insert(0, f"left writable; passed trial {trial}")
         return lines
 
+    def resting_on_earlier(self) -> list[str]:
+        """Trials of earlier runs, as RUN/ID, that refusals of this one rest on."""
+        return [verdict.trial_id for _, verdict in self.refusals() if "/" in verdict.trial_id]
+
     def refusals(self) -> list[tuple[Tightening, Verdict]]:
         """Each refused tightening with its witness, in order."""
         return [
@@ -157,6 +162,8 @@ class Answer:
             f"{self.scenario.unit}, hardened by trial: {summary_line(self)}",
             f"{self.inspection.systemd}, Linux {self.inspection.kernel}, scenario {self.scenario.name}",
         ]
+        if resting := self.resting_on_earlier():
+            header.append(f"{len(resting)} refusals rest on trials of {resting[0].partition('/')[0]}, not repeated.")
         if not self.is_tight:
             header.append(f"Not final: the run is {self.state} ({self.result.stop.value}).")
         text = dropin.render(
@@ -189,6 +196,8 @@ class Answer:
             "exposure_before": self.exposure_before,
             "exposure_after": self.confirmation.exposure,
             "trials": self.trials,
+            "search_trials": self.result.trials,
+            "from": self.earlier,
             "duration_s": round(self.duration_s, 1),
             "confirmed": self.confirmed,
             "baseline": asdict(self.reliability),

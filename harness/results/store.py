@@ -137,8 +137,9 @@ class Store:
                 ) from error
 
     def trial_folder(self, trial_id: str) -> Path:
-        """Where the raw files of a trial go."""
-        return self.folder / "trials" / trial_id
+        """Where the raw files of a trial go; one of an earlier run is RUN/ID, and that run lies beside this one."""
+        run, _, number = trial_id.rpartition("/")
+        return (self.folder.parent / run if run else self.folder) / "trials" / number
 
     @property
     def derived(self) -> Path:

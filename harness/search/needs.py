@@ -14,6 +14,7 @@ from harness.judge.baseline import Baseline
 from harness.observation import Seen
 from harness.scenario import Scenario
 from harness.unit import catalogue
+from harness.unit.catalogue import ALLOW_LIST
 from harness.unit.needs import Emptied, Needs, below
 from harness.unit.unitfile import UnitFile
 
@@ -88,8 +89,12 @@ def needs_of(
     tree: Tree,
     idle: Iterable[str],
     has_user: bool,
+    groups: Mapping[str, Collection[str]] | None = None,
 ) -> Needs:
-    """What the candidates of one run must spare; `idle` are paths that change in a machine without the service."""
+    """What the candidates of one run must spare; `idle` are paths that change in a machine without the service.
+
+    `groups` are the system call groups of the systemd inside.
+    """
     used = Used.of(baseline, seen)
     parents = {str(at): "directory" for file in scenario.files for at in PurePosixPath(file.target).parents}
     tree = {**tree, **parents, **{file.target: "file" for file in scenario.files}}
@@ -118,7 +123,14 @@ def needs_of(
         programs=tuple(_programs(used, programs, tree)),
         devices=tuple(_devices(used, seen, tree)),
         ports=tuple(_ports(baseline.sockets)),
+        calls=tuple(_calls_beyond(seen, groups or {})),
     )
+
+
+def _calls_beyond(seen: Seen | None, groups: Mapping[str, Collection[str]]) -> list[str]:
+    """Calls in use that systemd knows and the allow-list lacks."""
+    known = set(groups.get("@known", ()))
+    return sorted(known & set(seen.calls) - set(groups.get(ALLOW_LIST, ()))) if seen is not None else []
 
 
 def item_risks(needs: Needs, baseline: Baseline, seen: Seen | None) -> dict[str, float]:

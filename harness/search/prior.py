@@ -26,14 +26,16 @@ def risks(
     seen: Seen | None = None,
     needs: Needs,
     groups: Mapping[str, Collection[str]] | None = None,
+    as_root: bool = True,
 ) -> dict[Tightening, float]:
     """The chance of each offered tightening to break the service, 0 to 1; `seen` is what a traced pass saw.
 
-    `groups` are the system call groups of the systemd inside.
+    `groups` are the system call groups of the systemd inside, `as_root` tells whether the service begins as root,
+    whatever it becomes.
     """
-    moved = _evidence(baseline, scenario, needs) | item_risks(needs, baseline, seen)
+    moved = _evidence(baseline, scenario, needs, as_root=as_root) | item_risks(needs, baseline, seen)
     if seen is not None:
-        moved |= traced(seen, baseline, groups or {})
+        moved |= traced(seen, baseline, groups or {}, as_root=as_root)
     return {offer.tightening: _risk(offer, moved) for offer in offers}
 
 
@@ -45,7 +47,7 @@ def _risk(offer: Offer, moved: dict[str, float]) -> float:
     return max(known) if known else moved.get(tightening.directive, offer.risk)
 
 
-def _evidence(baseline: Baseline, scenario: Scenario, needs: Needs) -> dict[str, float]:
+def _evidence(baseline: Baseline, scenario: Scenario, needs: Needs, *, as_root: bool) -> dict[str, float]:
     """Risks by name; a later entry overrules an earlier one."""
     found: dict[str, float] = {}
     inet = [socket for socket in baseline.sockets if socket.startswith(("tcp ", "udp "))]
@@ -60,7 +62,7 @@ def _evidence(baseline: Baseline, scenario: Scenario, needs: Needs) -> dict[str,
     )
     for family, item in (("netlink", "AF_NETLINK"), ("packet", "AF_PACKET")):
         found[f"RestrictAddressFamilies {item}"] = LIKELY if family in families else 0.05
-    found |= _of_users(baseline, low_port=any(_port(socket) < 1024 for socket in inet))
+    found |= _of_users(baseline, as_root=as_root, low_port=any(_port(socket) < 1024 for socket in inet))
     found["ProtectSystem strict"] = 0.08 if needs.writable or not baseline.written else 0.3
     if any(path.startswith(("/home/", "/root/")) for path in baseline.written):
         # Read-only is no harm to what is excepted from it; anything further hides it.
@@ -68,13 +70,13 @@ def _evidence(baseline: Baseline, scenario: Scenario, needs: Needs) -> dict[str,
     return found
 
 
-def _of_users(baseline: Baseline, *, low_port: bool) -> dict[str, float]:
+def _of_users(baseline: Baseline, *, as_root: bool, low_port: bool) -> dict[str, float]:
     users = {uid for _, uid, _ in baseline.privileges}
-    if not any(baseline.privileges.values()):
+    if not as_root and not any(baseline.privileges.values()):
         # Nobody in the unit holds a capability, so none can be missed; what a set-user-id program gains is rare.
         return {"CapabilityBoundingSet": UNLIKELY, "PrivateUsers": 0.1, "SystemCallFilter @privileged": 0.1}
     found: dict[str, float] = {}
-    if users - {0} and 0 in users:
+    if users - {0} and (0 in users or as_root):
         found["CapabilityBoundingSet CAP_SETUID"] = NEARLY_CERTAIN
         found["PrivateUsers"] = NEARLY_CERTAIN
         found["SystemCallFilter @privileged"] = LIKELY

@@ -53,10 +53,13 @@ PLAIN_DEVICES = (
 )
 
 
-def traced(seen: Seen, baseline: Baseline, groups: Mapping[str, Collection[str]]) -> dict[str, float]:
+def traced(
+    seen: Seen, baseline: Baseline, groups: Mapping[str, Collection[str]], *, as_root: bool = True
+) -> dict[str, float]:
     """Risks by name: a directive, `directive rung`, or `directive item`.
 
-    `groups` are the system call groups of the systemd inside, each with its calls.
+    `groups` are the system call groups of the systemd inside, each with its calls; `as_root` tells whether the service
+    begins as root.
     """
     found: dict[str, float] = {}
     calls = set(seen.calls)
@@ -74,7 +77,7 @@ def traced(seen: Seen, baseline: Baseline, groups: Mapping[str, Collection[str]]
         MAYBE if any(name not in ("self", "thread-self") and not name.isdigit() for name in proc) else UNUSED
     )
     found["ProtectProc"] = MAYBE if any(name.isdigit() for name in proc) else UNUSED
-    return found | _calls(seen, groups) | _sets(seen, baseline)
+    return found | _calls(seen, groups) | _sets(seen, baseline, as_root=as_root)
 
 
 def _calls(seen: Seen, groups: Mapping[str, Collection[str]]) -> dict[str, float]:
@@ -84,12 +87,10 @@ def _calls(seen: Seen, groups: Mapping[str, Collection[str]]) -> dict[str, float
     found |= {
         f"SystemCallFilter {name}": USED_CALL if calls & set(members) else UNUSED for name, members in groups.items()
     }
-    service = set(groups.get(ALLOW_LIST, calls))
-    found[f"SystemCallFilter {ALLOW_LIST}"] = UNUSED if calls <= service else USED_CALL
-    return found
+    return found | {f"SystemCallFilter {ALLOW_LIST}": UNUSED}
 
 
-def _sets(seen: Seen, baseline: Baseline) -> dict[str, float]:
+def _sets(seen: Seen, baseline: Baseline, *, as_root: bool) -> dict[str, float]:
     found: dict[str, float] = {}
     for family in ("AF_UNIX", "AF_INET", "AF_INET6", "AF_NETLINK", "AF_PACKET"):
         found[f"RestrictAddressFamilies {family}"] = USED if family in seen.families else UNUSED
@@ -97,8 +98,8 @@ def _sets(seen: Seen, baseline: Baseline) -> dict[str, float]:
         found["RestrictAddressFamilies AF_UNIX"] = MAYBE  # syslog, name services: tried by many, missed by few
     for kind in ("cgroup", "ipc", "mnt", "net", "pid", "user", "uts"):
         found[f"RestrictNamespaces {kind}"] = USED if kind in seen.namespaces else UNUSED
-    # Where no process holds a capability, what the kernel granted was systemd's own work on the way.
-    if seen.capabilities is not None and any(baseline.privileges.values()):
+    # Of a unit with a user, where no process holds a capability, what was granted was systemd's own work on the way.
+    if seen.capabilities is not None and (as_root or any(baseline.privileges.values())):
         for number, name in enumerate(CAPABILITIES):
             used = MAYBE_CAPABILITY if name in ASKED_IN_PASSING else USED
             found[f"CapabilityBoundingSet CAP_{name}"] = used if number in seen.capabilities else UNUSED

@@ -75,7 +75,10 @@ class Record:
         for process in processes.snapshot(service.machine.leader, pids, seen_at=at):
             key = process.pid, process.uid, process.gid, process.capabilities
             before = self.processes.get(key)
-            self.processes[key] = process if before is None else replace(before, sightings=before.sightings + 1)
+            if before is not None:
+                peak_bytes = process.memory_peak_bytes or before.memory_peak_bytes
+                process = replace(before, sightings=before.sightings + 1, memory_peak_bytes=peak_bytes)
+            self.processes[key] = process
         self.sockets.update(processes.sockets(service.machine.leader, pids))
 
     def collect(self, unit: str, *, machine: Machine, kernel: KernelLog) -> "Raw":

@@ -16,7 +16,10 @@ from harness.unit.unitfile import UnitFile, parse, written
 _Lines = list[tuple[str, str]]
 FILE_NAME = "50-harness.conf"
 # Not in the catalogue: they are fitted and not searched.
-LIMITS = ("MemoryMax", "MemorySwapMax", "CPUQuota", "CPUQuotaPeriodSec", "TasksMax", "LimitNOFILE", "LimitNPROC")
+LIMITS = (
+    *("MemoryHigh", "MemoryMax", "MemorySwapMax", "CPUQuota", "CPUQuotaPeriodSec", "TasksMax"),
+    *("LimitNOFILE", "LimitNPROC"),
+)
 
 
 def render(
@@ -86,7 +89,7 @@ def _directive_lines(directive: Directive, steps: list[Tightening], start: Start
     if directive.kind is Kind.SET:
         return [(directive.name, value) for value in _set_lines(directive, steps, start)]
     if directive.kind is Kind.SYSCALLS:
-        return [(directive.name, value) for value in _syscall_lines(directive, steps, start)]
+        return [(directive.name, value) for value in _syscall_lines(directive, steps, start, needs)]
     if directive.kind in {Kind.PATHS, Kind.LIST}:
         return listed.lines(directive, _denied(steps), start, needs)
     top = max((directive.rung(step.rung) for step in steps), key=directive.rungs.index)
@@ -106,14 +109,15 @@ def _set_lines(directive: Directive, steps: list[Tightening], start: Start) -> t
     return written_set(directive, own.without(denied))
 
 
-def _syscall_lines(directive: Directive, steps: list[Tightening], start: Start) -> tuple[str, ...]:
+def _syscall_lines(directive: Directive, steps: list[Tightening], start: Start, needs: Needs) -> tuple[str, ...]:
     allow = next((directive.rung(step.rung).value for step in steps if step.rung), "")
     denied = {item for step in steps for item in step.items}
     unknown = denied - {item for bundle in directive.bundles for item in bundle.items}
+    unknown -= set(needs.calls)
     unknown = unknown.difference(*(start.group(bundle.items[0]) for bundle in directive.bundles))
     if unknown:
         raise UnitError(f"{directive.name}: no item {' '.join(sorted(unknown))}")
-    return filter_lines(directive, start, allow=allow, denied=denied)
+    return filter_lines(directive, start, allow=allow, denied=denied, beyond=needs.calls)
 
 
 def _address_lines(rung: Rung, needs: Needs) -> _Lines:

@@ -25,7 +25,7 @@ class Needs:
     make. `hidden` are directories nothing was used in, `emptied` those of which little was, `read_only` writable file
     systems nothing was written to. `executable` are directories with programs and libraries, `own_programs` those of
     the unit's command lines, `programs` what was executed beside them. `devices` are (path, access) as DeviceAllow= has
-    them, `ports` like `tcp:80`.
+    them, `ports` like `tcp:80`, `calls` system calls in use that the allow-list of the catalogue lacks.
     """
 
     networks: tuple[str, ...] = ()
@@ -40,6 +40,7 @@ class Needs:
     programs: tuple[str, ...] = ()
     devices: tuple[tuple[str, str], ...] = ()
     ports: tuple[str, ...] = ()
+    calls: tuple[str, ...] = ()
 
 
 NOTHING = Needs()

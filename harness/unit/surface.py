@@ -35,7 +35,7 @@ class Reach:
 def reach(accepted: Collection[Tightening], start: Start, *, needs: Needs = NOTHING) -> list[Reach]:
     """What the service can reach at the start of the search, and with everything accepted."""
     rows = [_set(what, directive, accepted, start) for what, directive in COUNTED]
-    calls = _calls(accepted, start)
+    calls = _calls(accepted, start, needs)
     if calls is not None:
         rows.append(calls)
     rows += _rows_of_lines(accepted, start, needs)
@@ -57,12 +57,12 @@ def _count(items: Collection[str]) -> str:
     return f"{len(named)} and all others" if OTHER in items else str(len(named))
 
 
-def _calls(accepted: Collection[Tightening], start: Start) -> Reach | None:
+def _calls(accepted: Collection[Tightening], start: Start, needs: Needs) -> Reach | None:
     known = start.group(KNOWN)
     if not known:
         return None
     steps = [step for step in accepted if step.directive == "SystemCallFilter"]
-    allowed = start.group(ALLOW_LIST) if any(step.rung for step in steps) else known
+    allowed = start.group(ALLOW_LIST) | set(needs.calls) if any(step.rung for step in steps) else known
     denied = {item for step in steps for item in step.items}
     gone = {call for item in denied for call in (start.group(item) or {item})}
     return Reach("system calls", str(len(known)), str(len(allowed - gone)))

@@ -57,22 +57,28 @@ def cut_out(start: Start, group: str, allow: str) -> tuple[str, ...]:
     return tuple(sorted(start.group(group) & start.group(allow)))
 
 
-def filter_lines(directive: Directive, start: Start, *, allow: str, denied: Collection[str]) -> tuple[str, ...]:
+def filter_lines(
+    directive: Directive, start: Start, *, allow: str, denied: Collection[str], beyond: Collection[str] = ()
+) -> tuple[str, ...]:
     """Values, in order, that set this filter whatever was set before.
 
     `allow` is the allow-list accepted, "" for none; the groups denied before it are then left out, because they have
-    no call in common with it. A group whose calls are all denied is written by its name.
+    no call in common with it. `beyond` are calls to be allowed beside it. A group whose calls are all denied is written
+    by its name.
     """
     own = own_filter(start.own(directive))
     first = [item for b in directive.bundles if not b.after_allow for item in b.items]
     if not allow:
         return ("", *own.lines, *_deny([item for item in first if item in denied]), *_cut(directive, start, denied))
     others = [token for token in own.denied if token not in first]
-    return ("", allow, *_deny(others), *_cut(directive, start, denied))
+    spared = sorted(set(beyond) - set(denied))
+    return ("", " ".join([allow, *spared]), *_deny(others), *_cut(directive, start, set(denied) - set(beyond)))
 
 
 def _cut(directive: Directive, start: Start, denied: Collection[str]) -> tuple[str, ...]:
-    left = set(denied) - {item for b in directive.bundles if not b.after_allow for item in b.items}
+    groups_first = {item for b in directive.bundles if not b.after_allow for item in b.items}
+    left = set(denied) - groups_first
+    left -= {call for group in groups_first & set(denied) for call in start.group(group)}
     groups = []
     for bundle in directive.bundles:
         group = bundle.items[0]

@@ -20,6 +20,7 @@ _ITEMS_LABEL = re.compile(r"(\w+)((?: -\S+)+)")
 # systemd.exec(5), NoNewPrivileges=: implied by every filter of a unit without CAP_SYS_ADMIN, up to this version; later
 # ones keep the capability until the filters are installed.
 LAST_IMPLYING = 254
+IN_USE = 0.9
 
 
 @dataclass(frozen=True, order=True)
@@ -162,7 +163,7 @@ def _steps(directive: Directive, version: int, start: Start, needs: Needs) -> It
     if directive.kind is Kind.SET:
         return _denials(directive, start)
     if directive.kind is Kind.SYSCALLS:
-        return _filters(directive, start)
+        return _filters(directive, start, needs)
     return _climbs(directive, version, start, needs)
 
 
@@ -228,16 +229,27 @@ def _singly(
         yield Offer(Tightening(directive.name, items=(item,)), requires, round(bundle.points / share), risk)
 
 
-def _filters(directive: Directive, start: Start) -> Iterator[Offer]:
-    """Deny-lists first; the allow-list over all of them; then what is cut out of the allow-list."""
+def _filters(directive: Directive, start: Start, needs: Needs) -> Iterator[Offer]:
+    """Deny-lists first; the allow-list over all of them; then what is cut out of the allow-list.
+
+    A call in use that the allow-list lacks is allowed beside it, and denied by a step of its own before the group it is
+    in, so that the allow-list can be had without that group.
+    """
     own = own_filter(start.own(directive))
     allow = directive.rungs[-1]
     open_ones = [b for b in directive.bundles if own.can_deny(b, allow.value)]
-    first = [_denial(directive, b, frozenset()) for b in open_ones if not b.after_allow]
-    yield from first
+    beyond = {} if own.allow_list else {call: Tightening(directive.name, items=(call,)) for call in needs.calls}
+    for step in beyond.values():
+        yield Offer(step, frozenset(), 0, IN_USE)
+    below: frozenset[Tightening] = frozenset()
+    for bundle in open_ones:
+        if not bundle.after_allow:
+            inside = frozenset(step for call, step in beyond.items() if call in start.group(bundle.items[0]))
+            offer = _denial(directive, bundle, inside)
+            below |= frozenset() if inside else {offer.tightening}
+            yield offer
     required: frozenset[Tightening] = frozenset()
     if not own.allow_list:
-        below = frozenset(offer.tightening for offer in first)
         step = Tightening(directive.name, allow.value)
         yield Offer(step, below, allow.points, allow.risk)
         required = below | {step}

@@ -22,7 +22,7 @@ from tests.cli.command import (
     tiny,
 )
 
-pytestmark = pytest.mark.boots
+pytestmark = [pytest.mark.boots, pytest.mark.alone]
 
 
 def write(folder: Path) -> Path:

@@ -1,12 +1,13 @@
 """harness on a host with systemd 257 and cgroup v2 alone: in a guest, with real machines inside it.
 
-The short form takes some minutes; `V2=all` adds the whole search of directives for `scenarios/notes.toml`, and the
-longer tests. Without a tracer on purpose: a run without one must work, and in an emulator one would take longer than
-the trials it saves.
+The short form takes some minutes; `V2=all` adds the whole tune of `scenarios/notes.toml`, directives and limits, and
+the longer tests. Without a tracer on purpose: a run without one must work, and in an emulator one would take longer
+than the trials it saves.
 """
 
 import json
 import os
+import re
 import shlex
 import shutil
 from pathlib import Path
@@ -14,20 +15,26 @@ from typing import Any
 
 import pytest
 
+from harness import samples
+from harness.observation import Observation
 from harness.stored import think_again
 from harness.unit import catalogue
 from harness.unit.canary import CanaryResult, Standing
+from harness.unit.quantity import MIB
 from tests.cli.command import NEEDS_TWO, few, recommendation
 from tests.conftest import unavailable
 from tests.guest.guest import Result, run
-from tests.guest.image import GuestError
-from tests.systemd import tiny
+from tests.guest.image import PROJECT, GuestError
+from tests.services.appetite import HELD_MIB, NOISE_MIB
+from tests.systemd import test_limits, tiny
 
 pytestmark = [pytest.mark.v2, pytest.mark.boots, pytest.mark.timeout(3600)]
 whole = pytest.mark.skipif(os.environ.get("V2") != "all", reason="takes long; set V2=all")
 
 # An emulated processor is some twenty times slower, and a test's own limit is there for what hangs.
 PYTEST = ("pytest", "-p", "no:cacheprovider", "-W", "ignore::DeprecationWarning", "--timeout=1200", "--durations=5")
+# So much longer may a step of a scenario take there.
+PATIENCE = 6
 SHORT = (
     "tests/systemd/test_unified.py",
     "tests/systemd/test_machines.py::TestSideBySide",
@@ -35,6 +42,8 @@ SHORT = (
     "tests/systemd/test_machines.py::test_is_a_system_of_its_own",
     "tests/systemd/test_machines.py::test_a_service_makes_device_nodes_and_opens_the_harmless_ones",
     "tests/systemd/test_machines.py::test_writing_into_the_root_changes_no_file_of_the_host",
+    "tests/systemd/test_limits.py::test_samples_are_taken_and_kept",
+    "tests/systemd/test_limits.py::test_systemd_reads_back_what_was_meant",
     "tests/systemd/test_ends.py::test_kill_of_the_systemd_inside",
     "tests/systemd/test_ends.py::test_kill_9_ends_the_machine_and_the_next_start_removes_the_rest",
 )
@@ -109,15 +118,68 @@ def test_machines_work_and_a_small_service_is_tuned(small):
     assert answer["exposure_after"] < answer["exposure_before"]
 
 
+def notes(folder: Path) -> Path:
+    """The scenario `notes`, with fewer runs for its limits: each takes twenty times as long there."""
+    shutil.copytree(PROJECT / "scenarios" / "notes", folder / "notes")
+    path = folder / "notes.toml"
+    few_runs = "runs = 5\nconfirm_runs = 4\nmax_trials = 32\nmemory_high = true\n"
+    text = (PROJECT / "scenarios" / "notes.toml").read_text()
+    patient = re.sub(r"timeout_s = (\d+)", lambda found: f"timeout_s = {PATIENCE * int(found[1])}", text)
+    path.write_text(f"{patient}\n[limits]\n{few_runs}")
+    return path
+
+
 @whole
-def test_notes_is_tuned(tmp_path):
-    out = in_guest(
-        "harness tune scenarios/notes.toml --only directives --results out/results", tmp_path, timeout_s=1500
-    ).out
+def test_limits_that_only_v2_has(tmp_path):
+    """What is held is known: the limit by which it is slowed down lies close above that."""
+    made = appetite("holds", tmp_path / "scenario")
+    tune = f"harness tune brought/{made.name} --only limits --results out/results"
+    out = in_guest(tune, tmp_path, timeout_s=1800, brought=made.parent).out
+    _, run_facts, answer = facts(out)
+    assert (run_facts["state"], run_facts["inspection"]["cgroups"]) == ("done", "v2")
+    check_limits(out, answer["limits"])
+    high = next(item for item in answer["limits"]["limits"] if item["directive"] == "MemoryHigh")
+    assert HELD_MIB * MIB <= high["number"] <= 1.25 * (HELD_MIB + NOISE_MIB + 10) * MIB
+
+
+def appetite(what: str, folder: Path) -> Path:
+    """The scenario of a service that takes a known amount of something."""
+    few_runs = test_limits.FEW + "memory_high = true\n"
+    made = test_limits.scenario(folder, what, limits=few_runs, load_s=1, alone=["CPUQuota"])
+    return made.path
+
+
+@whole
+def test_notes_is_tuned_with_directives_and_limits(tmp_path):
+    (tmp_path / "scenario").mkdir()
+    path = notes(tmp_path / "scenario")
+    tune = f"harness tune brought/{path.name} --results out/results"
+    out = in_guest(tune, tmp_path, timeout_s=2700, brought=path.parent).out
     answer = check_run(out)
     assert answer["exposure_before"] >= 9.0
     assert answer["exposure_after"] <= 1.2
     assert answer["confirmed"] == 3
+    check_limits(out, answer["limits"])
+
+
+def check_limits(out: Path, found: dict[str, Any]) -> None:
+    """Limits that only cgroup v2 has are there, and what only it counts was seen and used."""
+    assert found["state"] == "confirmed", found["stop"]
+    values = {item["directive"]: item for item in found["limits"]}
+    assert {"MemoryHigh", "MemoryMax", "TasksMax"} <= set(values)
+    assert values["MemoryHigh"]["number"] < values["MemoryMax"]["number"]
+    folder, _, _ = facts(out)
+    lines = (folder / "observations.jsonl").read_text().splitlines()
+    seen = [Observation.from_json(line) for line in lines]
+    measured = [item for item in seen if item.purpose == "measure"]
+    assert all(item.counters.memory_peak_bytes for item in measured)
+    killed = [item for item in seen if item.purpose == "cliff" and item.counters.oom_kills]
+    assert killed
+    assert {"oom-kill"} <= {state.result for item in killed for state in (item.at_work, item.after_stop)}
+    frame = samples.read(folder / "trials" / measured[0].trial_id)
+    assert frame is not None
+    for column in ("memory_pressure_usec", "cpu_pressure_usec", "memory_kernel_bytes", "cpu_usage_usec"):
+        assert frame[column].notna().any(), column
 
 
 @whole

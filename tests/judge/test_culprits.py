@@ -94,3 +94,26 @@ def test_named_most_often_first():
     )
     found = suspects(observation(journal=lines), catalogue.load())
     assert found.index("MemoryDenyWriteExecute") < found.index("RestrictRealtime")
+
+
+READ_ONLY = 'open() "/var/www/store/1.bin" failed (30: Read-only file system), client: 127.0.0.1'
+CLOSED = ("ReadWritePaths -/var/www", "ReadWritePaths -/var", "ReadWritePaths -/var/log", "ProtectSystem=strict")
+
+
+@pytest.mark.parametrize(
+    ("text", "tried", "expected"),
+    [
+        (READ_ONLY, CLOSED, ("ReadWritePaths -/var/www",)),
+        (READ_ONLY, CLOSED[1:], ("ReadWritePaths -/var",)),
+        ("/run/x/y: Read-only file system", ("ReadOnlyPaths -/run",), ("ReadOnlyPaths -/run",)),
+        ("stat(/srv/a): No such file or directory", ("InaccessiblePaths -/srv",), ("InaccessiblePaths -/srv",)),
+    ],
+)
+def test_what_closes_the_very_path_explains_it_alone(text, tried, expected):
+    told = observation(steps=(), journal=(line(text, 3),), tightenings=tried)
+    assert suspects(told, catalogue.load()) == expected
+
+
+def test_a_path_that_nothing_closes_points_to_directives():
+    told = observation(steps=(), journal=(line(READ_ONLY, 3),), tightenings=("ReadWritePaths -/var/lib",))
+    assert "ProtectSystem" in suspects(told, catalogue.load())

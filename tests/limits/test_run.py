@@ -79,9 +79,22 @@ def test_figures_of_a_run():
     assert run.long_window_percent == pytest.approx(27, abs=2)
     assert run.throttled_share == pytest.approx(6 / 25, abs=0.03)
     assert run.start_s == pytest.approx(0.15)
+    assert run.start_held_back_s == 0
     assert run.costs_s == {"load, time per request": 1 / 500, "load, latency p99": 0.004}
     assert run.passed
     assert not run.censored
+
+
+def test_how_long_a_quota_held_the_start_back():
+    made = [{**row, "cpu_throttled_usec": int(3e4 * min(1.0, float(row["time_s"] or 0)))} for row in rows()]
+    run = read(observation(), PASS, samples.of_rows(made), LimitSet())
+    assert run.start_held_back_s == pytest.approx(0.03, abs=0.002)
+
+
+def test_tasks_of_the_stop_count():
+    stopping = {**rows()[-1], "time_s": 4.1, "part": "stop", "step": "stop", "tasks": 9}
+    run = read(observation(), PASS, samples.of_rows([*rows(), stopping]), LimitSet())
+    assert run.tasks == 9
 
 
 def test_samples_are_the_same_after_they_were_written(tmp_path):
@@ -139,6 +152,7 @@ def test_only_slow_is_no_failure_here():
         ({"other_work_share": 0.4}, LimitSet(), "other work took 40% of the processors"),
         ({"longest_gap_s": 0.9}, LimitSet(), "nothing was sampled for 0.9 s"),
         ({}, LimitSet(memory_bytes=90 * MIB), "memory came up against MemoryMax="),
+        ({}, LimitSet(memory_high_bytes=91 * MIB), "memory came up against MemoryHigh="),
         ({}, LimitSet(tasks=7), "tasks came up against TasksMax="),
     ],
 )

@@ -37,4 +37,6 @@ def test_the_data_say_the_same():
     assert [item["directive"] for item in data["limits"]] == ["MemoryMax", "CPUQuota", "TasksMax", "LimitNOFILE"]
     assert data["limits"][0]["number"] == found.limits.memory_bytes
     assert data["limits"][0]["fitted_to"]["censored"] == 2
+    assert data["limits"][0]["margin"] == round(found.limits.memory_bytes / found.memory_cliff.worked - 1, 3)
+    assert 0.05 <= data["limits"][0]["margin"] <= 0.25
     assert set(data["runs"]["censored"]) == {"0001", "0002"}

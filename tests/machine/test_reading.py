@@ -2,7 +2,8 @@
 
 import pytest
 
-from harness.machine.cgroup import CounterReader, hierarchies
+from harness.machine.cgroup import hierarchies
+from harness.machine.counters import UnitFiles
 from harness.machine.processes import _address, snapshot
 from harness.machine.service import MESSAGE_CHARACTERS, journal_lines, message_text
 
@@ -47,7 +48,7 @@ def test_counters_on_v1(tmp_path):
     )
     pids = files(tmp_path / "pids", pids__peak="7\n", pids__events="max 2\n")
     cpu = files(tmp_path / "cpu", cpu__stat="nr_periods 9\nnr_throttled 4\nthrottled_time 5\n", cpuacct__usage="5000\n")
-    found = CounterReader({"memory": memory, "pids": pids, "cpu,cpuacct": cpu}).read()
+    found = UnitFiles({"memory": memory, "pids": pids, "cpu,cpuacct": cpu}).peaks()
     assert (found.memory_peak_bytes, found.oom_kills, found.tasks_peak, found.forks_rejected) == (4096, 3, 7, 2)
     assert (found.cpu_usage_usec, found.cpu_throttled_periods) == (5, 4)
 
@@ -61,13 +62,13 @@ def test_counters_on_v2(tmp_path):
         pids__events="max 0\n",
         cpu__stat="usage_usec 123\nuser_usec 100\nsystem_usec 23\nnr_periods 9\nnr_throttled 4\n",
     )
-    found = CounterReader({"": tree}).read()
+    found = UnitFiles({"": tree}).peaks()
     assert (found.memory_peak_bytes, found.oom_kills, found.tasks_peak, found.forks_rejected) == (4096, 1, 7, 0)
     assert (found.cpu_usage_usec, found.cpu_throttled_periods) == (123, 4)
 
 
 def test_what_is_gone_is_not_measured(tmp_path):
-    found = CounterReader({"memory": tmp_path / "gone", "": tmp_path / "gone"}).read()
+    found = UnitFiles({"memory": tmp_path / "gone", "": tmp_path / "gone"}).peaks()
     assert set(vars(found).values()) == {None}
 
 

@@ -10,6 +10,10 @@ LINES = """\
 1409  openat(AT_FDCWD, "/etc/ld.so.cache", O_RDONLY|O_CLOEXEC) = 3
 1409  openat(AT_FDCWD, "/var/lib/a \\"b\\" \\303\\274", O_WRONLY|O_CREAT|O_TRUNC, 0644) = 4
 1409  openat(AT_FDCWD, "/cut/off"..., O_RDONLY) = 3
+1409  openat(AT_FDCWD, "/etc/refused", O_RDWR|O_CREAT, 0644) = -1 EACCES (Permission denied)
+1409  mkdir("/var", 0755) = -1 EEXIST (File exists)
+1409  mkdir("/var/lib/made", 0755) = 0
+1409  rename("/var/lib/old", "/var/lib/new") = 0
 1409  mmap(NULL, 8192, PROT_READ|PROT_EXEC, MAP_PRIVATE|MAP_DENYWRITE, 3, 0x26000) = 0x7f
 1409  socket(AF_INET, SOCK_STREAM|SOCK_CLOEXEC, IPPROTO_TCP) = 5
 1409  connect(5, {sa_family=AF_INET, sin_port=htons(27017), sin_addr=inet_addr("10.77.0.2")}, 16) = 0
@@ -24,12 +28,19 @@ LINES = """\
 def test_what_was_used() -> None:
     found = seen(LINES)
     assert found is not None
-    assert {"execve", "openat", "mmap", "socket", "connect", "bind", "clone"} == {*found.calls} - {*UNTOLD}
+    assert {"execve", "openat", "mkdir", "rename", "mmap", "socket", "connect", "bind", "clone"} == {*found.calls} - {
+        *UNTOLD
+    }
     assert found.capabilities is None
     assert found.families == ("AF_INET",)
     assert found.peers == ("10.77.0.2", "fd00::1")
     assert found.opened == ("/etc/ld.so.cache",)
-    assert found.opened_for_writing == ("/run/thing.sock", '/var/lib/a "b" \u00fc')
+    assert found.opened_for_writing == (
+        "/run/thing.sock",
+        '/var/lib/a "b" \u00fc',
+        "/var/lib/made",
+        "/var/lib/new",
+    )
     assert found.executed == ("/usr/sbin/thing",)
     assert found.namespaces == ("mnt", "pid")
     assert not found.writable_code

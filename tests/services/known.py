@@ -163,7 +163,6 @@ SETUID_PROGRAM = Path("/usr/bin/id").read_bytes()
 INET = families("AF_INET")
 USERS = "PrivateUsers=yes"
 NETWORK = "PrivateNetwork=yes"
-ALLOW_LIST = "SystemCallFilter=@system-service"
 BECOMING_NOBODY = (without("CAP_SETUID"), without("CAP_SETGID"), calls("setgroups"), calls("setresuid"))
 # Until it has become somebody else, whoever is asked of it needs no privilege: proc(5), owner of /proc/PID.
 SOMEBODY = """
@@ -361,7 +360,7 @@ PRIVILEGES = (
     ),
     Known("kill", (without("CAP_KILL"), USERS), ask=SOMEBODY, thorough=True),
     Known("kill_or_become", (USERS,), one_of=((without("CAP_KILL"),), BECOMING_NOBODY), ask=SOMEBODY),
-    Known("chroot", (without("CAP_SYS_CHROOT"), calls("@mount")), thorough=True),
+    Known("chroot", (without("CAP_SYS_CHROOT"), calls("chroot")), thorough=True),
     Known("nice", (without("CAP_SYS_NICE"), calls("setpriority"), USERS), thorough=True),
     Known("mlock", (without("CAP_IPC_LOCK"), calls("@memlock"), USERS), unit="LimitMEMLOCK=64K\n", thorough=True),
     Known("ptrace_access", (without("CAP_SYS_PTRACE"), USERS), ask=SOMEBODY, thorough=True),
@@ -393,10 +392,10 @@ KERNEL = (
     ),
     Known("user_namespace", (denying("RestrictNamespaces", "user"),)),
     Known("mount_namespace", (denying("RestrictNamespaces", "mnt"), without("CAP_SYS_ADMIN")), thorough=True),
-    Known("mount", (without("CAP_SYS_ADMIN"), calls("@mount"), USERS), thorough=True),
+    Known("mount", (without("CAP_SYS_ADMIN"), calls("mount"), USERS), thorough=True),
     Known(
         "mount_seen",
-        (without("CAP_SYS_ADMIN"), calls("@mount"), USERS, "PrivateMounts=yes"),
+        (without("CAP_SYS_ADMIN"), calls("mount"), USERS, "PrivateMounts=yes"),
         steps=({"name": "seen outside", "run": "test -e /run/known-mount/mounted"},),
         thorough=True,
     ),
@@ -404,13 +403,15 @@ KERNEL = (
     Known("real_time", ("RestrictRealtime=yes", calls("sched_setscheduler"))),
     Known("setgid_file", ("RestrictSUIDSGID=yes",), thorough=True),
     Known("personality", ("LockPersonality=yes",), thorough=True),
-    Known("set_hostname", ("ProtectHostname=yes", without("CAP_SYS_ADMIN"), ALLOW_LIST, USERS), thorough=True),
+    Known(
+        "set_hostname", ("ProtectHostname=yes", without("CAP_SYS_ADMIN"), calls("sethostname"), USERS), thorough=True
+    ),
     Known("see_hostname", ("ProtectHostname=yes",), ask="hostname renamed && sh ask.sh renamed", thorough=True),
-    Known("adjtimex", ("ProtectClock=yes", calls("@clock"))),
+    Known("adjtimex", ("ProtectClock=yes", calls("clock_adjtime"))),
     Known("modules", ("ProtectKernelModules=yes",), files=(File("/usr/lib/modules/known/modules.dep"),)),
     Known(
         "kernel_log",
-        ("ProtectKernelLogs=yes", without("CAP_SYSLOG"), ALLOW_LIST, USERS),
+        ("ProtectKernelLogs=yes", without("CAP_SYSLOG"), calls("syslog"), USERS),
         scenario={"capabilities": ["CAP_SYSLOG"]},
         machine="x86_64",
         thorough=True,
@@ -441,15 +442,21 @@ KERNEL = (
 )
 
 CALLS = (
-    Known("call_swap", (calls("@swap"),), machine="x86_64", thorough=True),
-    Known("call_reboot", (calls("@reboot"),), machine="x86_64", thorough=True),
-    Known("call_debug", (calls("@debug"),), machine="x86_64"),
-    Known("call_obsolete", (calls("@obsolete"),), machine="x86_64", thorough=True),
-    Known("call_cpu_emulation", (calls("@cpu-emulation"),), machine="x86_64", thorough=True),
-    Known("call_raw_io", (calls("@raw-io"),), machine="x86_64", thorough=True),
-    Known("call_module", (calls("@module"),), machine="x86_64", thorough=True),
-    Known("call_mount", (calls("@mount"),), machine="x86_64", thorough=True),
-    Known("call_unlisted", (ALLOW_LIST,), machine="x86_64", thorough=True),
+    Known("call_swap", (calls("swapoff"),), machine="x86_64", thorough=True),
+    Known("call_reboot", (calls("reboot"),), machine="x86_64", thorough=True),
+    Known("call_debug", (calls("ptrace"),), machine="x86_64"),
+    Known("call_obsolete", (calls("sysfs"),), machine="x86_64", thorough=True),
+    Known("call_cpu_emulation", (calls("modify_ldt"),), machine="x86_64", thorough=True),
+    Known("call_raw_io", (calls("ioperm"),), machine="x86_64", thorough=True),
+    Known("call_module", (calls("delete_module"),), machine="x86_64", thorough=True),
+    Known("call_mount", (calls("umount2"),), machine="x86_64", thorough=True),
+    Known(
+        "call_unlisted",
+        (calls("quotactl"),),
+        ("SystemCallFilter=@system-service quotactl",),
+        machine="x86_64",
+        thorough=True,
+    ),
     Known("call_resources", (calls("sched_setaffinity"),), thorough=True),
     Known("call_privileged", (calls("setresuid"),)),
 )
@@ -474,6 +481,17 @@ FLAKY = (
     at_times_not("var_new", (writing("/var/lib"),), 5),
     at_times_not("call_resources", (calls("sched_setaffinity"),), 5),
     at_times_not("setuid", (*BECOMING_NOBODY, USERS), 15, thorough=False),
+)
+
+# Seen by no step: the service answers that all is well.
+CHROOT = without("CAP_SYS_CHROOT")
+CHROOTING = (CHROOT, calls("chroot"))
+IDLE_STEPS = ({"name": "later", "run": "true"}, {"name": "much later", "run": "true"})
+QUIET = (
+    Known("quiet_file", ("ProtectSystem=full",), because={"ProtectSystem=full": "no longer written: /etc/known-new"}),
+    Known("quiet_warning", CHROOTING, because={CHROOT: "cannot do what I am for"}),
+    Known("quiet_line", CHROOTING, because={CHROOT: "no longer logged: did what I am for"}),
+    Known("quiet_child", CHROOTING, because={CHROOT: "no longer runs: sleep"}, steps=IDLE_STEPS),
 )
 
 AS_ANOTHER = (
@@ -502,4 +520,4 @@ AS_ANOTHER = (
     ),
 )
 
-KNOWN = (*FILES, *NETWORKS, *PRIVILEGES, *KERNEL, *CALLS, *ODD, *AS_ANOTHER)
+KNOWN = (*FILES, *NETWORKS, *PRIVILEGES, *KERNEL, *CALLS, *ODD, *QUIET, *AS_ANOTHER)

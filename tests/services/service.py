@@ -280,6 +280,29 @@ def change_root(asked):
     os.chroot(f"{RUN}/root")
 
 
+def quietly(function, *, worked="", failed=""):
+    """Answers that all is well, whatever came of it, and says so at most in its log."""
+
+    def need(asked):
+        said = worked if attempt(function, asked) == "ok" else failed
+        if said:
+            print(said, file=sys.stderr, flush=True)
+
+    return need
+
+
+def child_that_stays(function):
+    """A helper that stays if it could do what it is for, and is missed by nobody if not."""
+
+    def need(asked):
+        if os.fork() == 0:
+            if attempt(function, asked) == "ok":
+                os.execv("/bin/sleep", ["sleep", "1000"])
+            os._exit(0)
+
+    return need
+
+
 def at_times_not(function):
     """Fails, whatever is allowed, when it is asked with a seed of which so many in a hundred are unlucky."""
 
@@ -437,6 +460,7 @@ def list_home(asked):
 NEEDS = {
     "nothing": nothing,
     # files
+    "seen_by_nobody": lambda asked: os.chroot("/"),
     "etc_new": write("/etc/known-new"),
     "etc_in_place": write("/etc/known.conf"),
     "etc_replace": replace("/etc/known.conf"),
@@ -525,6 +549,12 @@ NEEDS = {
     # odd ones
     "memory": fill_memory,
     "noise": make_noise,
+}
+NEEDS |= {
+    "quiet_file": quietly(NEEDS["etc_new"]),
+    "quiet_warning": quietly(NEEDS["seen_by_nobody"], failed="<4>cannot do what I am for"),
+    "quiet_line": quietly(NEEDS["seen_by_nobody"], worked="<6>did what I am for"),
+    "quiet_child": child_that_stays(NEEDS["seen_by_nobody"]),
 }
 NEEDS |= {"flaky_" + name: at_times_not(NEEDS[name]) for name in ("etc_new", "setuid", "var_new", "call_resources")}
 NEEDS |= {"forking": nothing, "instance": nothing, "respawn": NEEDS["call_resources"]}

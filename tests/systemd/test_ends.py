@@ -16,7 +16,7 @@ from harness.machine.cgroup import MachineCgroups
 from tests.systemd import tiny
 from tests.systemd.tiny import PROJECT, Traces
 
-pytestmark = pytest.mark.boots
+pytestmark = [pytest.mark.boots, pytest.mark.alone]
 
 HOLDS_A_MACHINE = """
 import sys

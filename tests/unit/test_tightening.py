@@ -306,3 +306,22 @@ def test_an_emptied_directory_shows_what_is_used_and_lets_no_more_be_written() -
 def test_groups_and_capabilities_of_the_unit_itself_are_dropped_one_by_one() -> None:
     assert "SupplementaryGroups=" in rendered("SupplementaryGroups -ssl-cert")
     assert "AmbientCapabilities=" in rendered("AmbientCapabilities -CAP_NET_BIND_SERVICE")
+
+
+BEYOND = {**GROUPS, "@reboot": ["kexec_load", "reboot"]}
+
+
+def test_what_the_allow_list_lacks_is_allowed_beside_it_and_denied_before_its_group() -> None:
+    start = Start.of(parse("[Service]\nExecStart=/bin/true\n"), StartKind.STRIPPED, groups=BEYOND)
+    needs = Needs(calls=("pkey_alloc", "reboot"))
+    found = {o.tightening.label: o for o in offers(load(), version=252, start=start, needs=needs)}
+    single, group = (
+        Tightening("SystemCallFilter", items=("reboot",)),
+        Tightening("SystemCallFilter", items=("@reboot",)),
+    )
+    assert found[group.label].requires == {single}
+    assert not {single, group} & found[ALLOW.label].requires
+    assert "SystemCallFilter=@system-service pkey_alloc reboot" in render([ALLOW], start, needs=needs).splitlines()
+    assert "SystemCallFilter=@system-service pkey_alloc" in render([ALLOW, single], start, needs=needs).splitlines()
+    assert "SystemCallFilter=~reboot" in render([single], start, needs=needs).splitlines()
+    assert "SystemCallFilter=~@reboot" in render([single, group], start, needs=needs).splitlines()

@@ -1,0 +1,86 @@
+"""The smallest relaxation of a directive that lets one refused thing through, as lines for a later drop-in.
+
+Each rests on how systemd reads several lines of one directive: lists of paths, capabilities and addresses add up, and a
+system call or family named without `~` is taken out of a list of denied ones: systemd.exec(5).
+"""
+
+from pathlib import PurePosixPath
+
+from harness.judge.confinement import Confinement
+from harness.unit.needs import below
+from harness.unit.quantity import size_text
+from harness.unit.unitfile import written
+
+GROWTH = 1.25
+_RUNG_BELOW: dict[str, dict[str, str]] = {"ProtectSystem": {"full": "yes"}, "ProtectHome": {}}
+_RUNGS_DOWN = {"ProtectProc": "default", "ProcSubset": "all", "PrivateTmp": "no"}
+
+
+def open_path(directive: str, path: str, unit: Confinement, *, writes: bool) -> list[str]:
+    """Let the unit read or write below `path`, which `directive` keeps it from."""
+    if directive == "ProtectHome" and unit.value("ProtectHome") == "yes":
+        lowered = ["ProtectHome=tmpfs"]
+        return [*lowered, f"{'BindPaths' if writes else 'BindReadOnlyPaths'}={path}"]
+    mount = unit.mount_of(path)
+    if directive in ("ProtectHome", "TemporaryFileSystem") and mount is not None and mount.mode == "empty":
+        return [f"{'BindPaths' if writes else 'BindReadOnlyPaths'}={path}"]
+    if directive == "InaccessiblePaths" or (directive == "ReadOnlyPaths" and path in map(_bare, unit.words(directive))):
+        return without(directive, path, unit)
+    if directive == "ExecPaths":
+        return [f"ExecPaths={path}"]
+    if writes and mount is not None and mount.path == path and directive in _RUNG_BELOW:
+        # Of two settings for the very same path the stricter one counts: ReadWritePaths= would do nothing.
+        return [f"{directive}={_RUNG_BELOW[directive].get(unit.value(directive), 'no')}"]
+    if writes and directive in ("ProtectSystem", "ProtectHome", "ReadOnlyPaths"):
+        return [f"ReadWritePaths={path}"]
+    return [lower(directive)]
+
+
+def without(directive: str, path: str, unit: Confinement) -> list[str]:
+    """A list of paths without those that `path` is in."""
+    kept = [word for word in unit.words(directive) if not below(path, _bare(word))]
+    return [f"{directive}=", *([f"{directive}={' '.join(kept)}"] if kept else [])]
+
+
+def optional(directive: str, path: str, unit: Confinement) -> list[str]:
+    """A list of paths in which `path` may be missing."""
+    words = [f"-{_bare(word)}" if path in _bare(word).split(":")[:2] else word for word in unit.words(directive)]
+    return [f"{directive}=", f"{directive}={' '.join(words)}"]
+
+
+def lower(directive: str) -> str:
+    """A switch or ladder at its loosest."""
+    return f"{directive}={_RUNGS_DOWN.get(directive, 'no')}"
+
+
+def device(path: str, unit: Confinement, *, private: bool) -> list[str]:
+    """One device more; without a `/dev` of its own where that hides it."""
+    lines = ["PrivateDevices=no", "DevicePolicy=closed"] if private else []
+    return [*lines, f"DeviceAllow={path} rw"]
+
+
+def more(directive: str, value: str, *, factor: float = GROWTH) -> list[str]:
+    """A limit by a quarter larger; none where it cannot be read."""
+    if directive == "CPUQuota":
+        return (
+            [f"CPUQuota={round(float(value.rstrip('%')) * factor)}%"]
+            if value.rstrip("%").replace(".", "").isdigit()
+            else []
+        )
+    if not value.isdigit():
+        return []
+    larger = int(int(value) * factor) + 1
+    if directive == "MemoryMax":
+        return [f"MemoryMax={size_text(-(-larger // 2**20) * 2**20)}"]
+    return [written(directive, str(larger))]
+
+
+def nearest(path: str, existing: frozenset[str]) -> str:
+    """`path` itself where it is there, else the directory that it would be made in."""
+    if path in existing:
+        return path
+    return next((str(parent) for parent in PurePosixPath(path).parents if str(parent) in existing), path)
+
+
+def _bare(word: str) -> str:
+    return word.lstrip("-+")
