@@ -29,6 +29,10 @@ SHARED = frozenset(
 )
 MADE = {"StateDirectory": "/var/lib", "CacheDirectory": "/var/cache", "LogsDirectory": "/var/log"}
 OWN = {**MADE, "RuntimeDirectory": "/run", "ConfigurationDirectory": "/etc"}
+# No package keeps anything here: what is made in one while the service runs has no nearer place to except.
+NOBODYS = ("/media", "/mnt", "/opt", "/srv", "/var/local", "/var/opt")
+# Mounts of their own below a root that ProtectSystem=strict makes read-only, or under PrivateTmp= and PrivateDevices=.
+APART = ("/dev/shm", "/home", "/root", "/tmp", "/var/tmp")
 # Here files come and go, and the whole of it is the exception; what systemd puts there for PrivateTmp= is none.
 WHOLE = ("/tmp", "/var/tmp", "/run")
 PRIVATE = "/systemd-private-"
@@ -123,6 +127,7 @@ def needs_of(
         programs=tuple(_programs(used, programs, tree)),
         devices=tuple(_devices(used, seen, tree)),
         ports=tuple(_ports(baseline.sockets)),
+        apart=tuple(sorted({*APART, *spared})),
         calls=tuple(_calls_beyond(seen, groups or {})),
     )
 
@@ -153,7 +158,8 @@ def writable_paths(written: Iterable[str], *, before: Iterable[str], existing: I
 
     `written` and `before` are paths changed by the baseline and by a machine without the service; `existing` are
     directories of the root tree. A path is generalised to the highest directory below a shared one such as
-    `/var/lib`, never to a shared one itself, and only to one that exists before the service starts.
+    `/var/lib`, and only to one that exists before the service starts; never to a shared one itself, but for those that
+    are nobody's, such as `/srv`.
     """
     there = frozenset(existing)
     ignored = frozenset(before)
@@ -170,6 +176,8 @@ def writable_paths(written: Iterable[str], *, before: Iterable[str], existing: I
             found.add(own)
         elif path in there:
             found.add(path)
+        else:
+            found.update(place for place in NOBODYS if below(path, place) and place in there)
     return tuple(sorted(found))
 
 

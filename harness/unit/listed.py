@@ -7,7 +7,7 @@ say what is left.
 from collections.abc import Callable, Collection, Iterable
 
 from harness.errors import UnitError
-from harness.unit.catalogue import Directive
+from harness.unit.catalogue import Directive, load
 from harness.unit.needs import Needs, below
 from harness.unit.start import Start, words
 
@@ -26,9 +26,14 @@ def members(directive: Directive, start: Start, needs: Needs) -> tuple[str, ...]
     return tuple(dict.fromkeys(_word(item) for item in found))
 
 
-def rests_on(directive: Directive, item: str, needs: Needs) -> tuple[str, ...]:
+def rests_on(directive: Directive, item: str, start: Start, needs: Needs) -> tuple[str, ...]:
     """Labels of the tightenings without which denying `item` would mean nothing."""
     path = plain(item)
+    if directive.name == "NoExecPaths":
+        # Beside ProtectSystem=yes and full, everything below /usr stays executable (tried with systemd 252).
+        if path != "/":
+            return ("NoExecPaths -/",)
+        return () if start.own(load()["ProtectSystem"])[-1:] == ("strict",) else ("ProtectSystem=strict",)
     if directive.name == "ReadWritePaths":
         if below(path, "/usr", "/boot", "/efi"):
             return ("ProtectSystem=yes",)
@@ -137,7 +142,7 @@ _MEMBERS: dict[str, _Found] = {
     "ReadOnlyPaths": lambda start, needs: needs.read_only,
     "InaccessiblePaths": lambda start, needs: needs.hidden,
     "TemporaryFileSystem": lambda start, needs: [place.path for place in needs.emptied],
-    "NoExecPaths": lambda start, needs: ["/"] if needs.executable else [],
+    "NoExecPaths": lambda start, needs: ["/", *needs.apart] if needs.executable else [],
     "ExecPaths": lambda start, needs: [
         path for path in [*needs.executable, *needs.programs] if not below(path, *LIBRARIES)
     ],

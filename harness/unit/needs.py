@@ -25,7 +25,9 @@ class Needs:
     make. `hidden` are directories nothing was used in, `emptied` those of which little was, `read_only` writable file
     systems nothing was written to. `executable` are directories with programs and libraries, `own_programs` those of
     the unit's command lines, `programs` what was executed beside them. `devices` are (path, access) as DeviceAllow= has
-    them, `ports` like `tcp:80`, `calls` system calls in use that the allow-list of the catalogue lacks.
+    them, `ports` like `tcp:80`. `apart` are paths that get a mount of their own beside a read-only root, so that what is
+    said of `/` does not reach them: what stays writable, and what other directives replace. `calls` are system calls in
+    use that the allow-list of the catalogue lacks.
     """
 
     networks: tuple[str, ...] = ()
@@ -40,6 +42,7 @@ class Needs:
     programs: tuple[str, ...] = ()
     devices: tuple[tuple[str, str], ...] = ()
     ports: tuple[str, ...] = ()
+    apart: tuple[str, ...] = ()
     calls: tuple[str, ...] = ()
 
 

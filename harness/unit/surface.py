@@ -13,7 +13,7 @@ from harness.unit.itemset import OTHER, kept_by
 from harness.unit.needs import NOTHING, Needs
 from harness.unit.start import NotUnderstood, Start
 from harness.unit.tightening import Tightening
-from harness.unit.unitfile import parse
+from harness.unit.unitfile import UnitFile, parse
 
 KNOWN = "@known"
 COUNTED = (
@@ -68,6 +68,18 @@ def _calls(accepted: Collection[Tightening], start: Start, needs: Needs) -> Reac
     return Reach("system calls", str(len(known)), str(len(allowed - gone)))
 
 
+def _executable(unit: UnitFile, needs: Needs) -> str:
+    """Where programs can be run from: what is excepted, and mounts that NoExecPaths=/ does not reach."""
+    shut = _paths(unit, "NoExecPaths")
+    if not shut:
+        return "/"
+    return " ".join([*_paths(unit, "ExecPaths"), *(path for path in needs.apart if path not in shut)]) or "nothing"
+
+
+def _paths(unit: UnitFile, key: str) -> list[str]:
+    return [value.strip('"').removeprefix("-") for value in unit.values("Service", key)]
+
+
 def _rows_of_lines(accepted: Collection[Tightening], start: Start, needs: Needs) -> list[Reach]:
     """What the lines of the drop-in leave open, by name."""
     unit = parse(dropin.render(accepted, start, needs=needs))
@@ -93,7 +105,7 @@ def _rows_of_lines(accepted: Collection[Tightening], start: Start, needs: Needs)
         Reach("ports to bind", "any", ports),
         Reach("devices", "any", left("DeviceAllow", "null, zero, random and the like") if closed else "any"),
         Reach("processes it sees", "all", processes),
-        Reach("executable", "/", left("ExecPaths", "nothing") if unit.values("Service", "NoExecPaths") else "/"),
+        Reach("executable", "/", _executable(unit, needs)),
         Reach("places hidden", "0", str(len(hidden))),
         Reach("writable", "/", writable),
     ]

@@ -169,7 +169,7 @@ def _steps(directive: Directive, version: int, start: Start, needs: Needs) -> It
 
 def _members(directive: Directive, start: Start, needs: Needs) -> Iterator[Offer]:
     for item in listed.members(directive, start, needs):
-        rests = frozenset(map(Tightening.from_label, listed.rests_on(directive, item, needs)))
+        rests = frozenset(map(Tightening.from_label, listed.rests_on(directive, item, start, needs)))
         yield Offer(Tightening(directive.name, items=(item,)), rests, 0, directive.item_risk)
 
 
