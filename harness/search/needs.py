@@ -31,8 +31,8 @@ MADE = {"StateDirectory": "/var/lib", "CacheDirectory": "/var/cache", "LogsDirec
 OWN = {**MADE, "RuntimeDirectory": "/run", "ConfigurationDirectory": "/etc"}
 # No package keeps anything here: what is made in one while the service runs has no nearer place to except.
 NOBODYS = ("/media", "/mnt", "/opt", "/srv", "/var/local", "/var/opt")
-# Mounts of their own below a root that ProtectSystem=strict makes read-only, or under PrivateTmp= and PrivateDevices=.
-APART = ("/dev/shm", "/home", "/root", "/tmp", "/var/tmp")
+# Writable mounts of their own below a root that ProtectSystem=strict makes read-only: /dev always, /tmp by PrivateTmp=.
+APART = ("/dev/shm", "/tmp", "/var/tmp")
 # Here files come and go, and the whole of it is the exception; what systemd puts there for PrivateTmp= is none.
 WHOLE = ("/tmp", "/var/tmp", "/run")
 PRIVATE = "/systemd-private-"

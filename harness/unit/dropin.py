@@ -13,6 +13,8 @@ from harness.unit.syscalls import filter_lines
 from harness.unit.tightening import Tightening
 from harness.unit.unitfile import UnitFile, parse, written
 
+# More than one directive of the catalogue is written with it.
+_ADDED_TO = "BindReadOnlyPaths"
 _Lines = list[tuple[str, str]]
 FILE_NAME = "50-harness.conf"
 # Not in the catalogue: they are fitted and not searched.
@@ -48,7 +50,9 @@ def render(
     for directive in load():
         lines = _directive_lines(directive, steps.get(directive.name, []), start, needs)
         lines += _exceptions(directive.name, steps, needs)
-        lines = [(key, value) for key, value in lines if key not in done]
+        lines = [(key, value) for key, value in lines if key not in done or (key == _ADDED_TO and value)]
+        first = [(key, "") for key, value in lines[:1] if key == _ADDED_TO and value and key not in done]
+        lines = [*(first if start.strips(load()[_ADDED_TO]) and start.lines(_ADDED_TO) else []), *lines]
         done.update(key for key, _ in lines)
         if lines:
             out += _commented((comments or {}).get(directive.name, ()))
@@ -138,8 +142,15 @@ def _exceptions(name: str, steps: Mapping[str, list[Tightening]], needs: Needs) 
         return [*((name, listed.literal_path(path)) for path in paths), *((key, _plain(value)) for key, value in made)]
     if name == "TemporaryFileSystem":
         return listed.bound(denied, _denied(steps.get("ReadWritePaths", [])), needs)
+    if name == "NoExecPaths":
+        shut, private = _denied(steps.get("ReadWritePaths", [])), "PrivateTmp" in steps
+        return [
+            (name, listed.literal_path(path))
+            for path in listed.closed_to_programs(denied, shut, needs, private_tmp=private)
+        ]
     if name == "ExecPaths" and "NoExecPaths" in steps:
-        return [(name, listed.literal_path(path)) for path in listed.still_executable(denied, needs)]
+        # Not ExecPaths=: what that names is a mount of its own, and writable whatever ProtectSystem= says (252, 257).
+        return [("BindReadOnlyPaths", listed.source(path)) for path in listed.still_executable(denied, needs)]
     if name == "DeviceAllow" and "DevicePolicy" in steps:
         strict = any(step.rung == "strict" for step in steps["DevicePolicy"])
         return [(name, value) for value in listed.devices(denied, needs, strict=strict)]

@@ -58,7 +58,7 @@ def lines(directive: Directive, denied: Collection[str], start: Start, needs: Ne
         return [(directive.name, ""), *([(directive.name, " ".join(kept))] if kept else [])]
     if directive.name == "TemporaryFileSystem":
         return [(directive.name, f"{_escaped(plain(item))}:ro") for item in known if item in denied]
-    if directive.name in ("InaccessiblePaths", "ReadOnlyPaths", "NoExecPaths"):
+    if directive.name in ("InaccessiblePaths", "ReadOnlyPaths"):
         return [(directive.name, literal_path(plain(item))) for item in known if item in denied]
     return []  # the exceptions that are left stand with what they are exceptions to
 
@@ -76,15 +76,26 @@ def still_executable(denied: Collection[str], needs: Needs) -> list[str]:
     return [*directories, *(path for path in programs if not below(path, *directories))]
 
 
+def closed_to_programs(denied: Collection[str], shut: Collection[str], needs: Needs, *, private_tmp: bool) -> list[str]:
+    """Paths for NoExecPaths=; `shut` are denied exceptions from a read-only file system.
+
+    A path in any of these lists is a mount of its own, and no longer read-only because `/` is (systemd 252). So only
+    what is writable anyway is named.
+    """
+    own_tmp = [path for path in PRIVATE_TMP if not private_tmp and path not in needs.writable]
+    read_only = [*own_tmp, *(path for path in needs.writable if _word(path) in shut)]
+    return [path for path in ("/", *needs.apart) if _word(path) in denied and path not in read_only]
+
+
 def bound(emptied: Collection[str], shut: Collection[str], needs: Needs) -> Lines:
     """What is shown again in the directories `emptied`; written entries are, unless `shut` names their exception."""
     found: Lines = []
     for place in needs.emptied:
         if _word(place.path) in emptied:
             open_ones = [path for path in place.written if _word(path) not in shut]
-            found += [("BindPaths", _source(path)) for path in open_ones]
+            found += [("BindPaths", source(path)) for path in open_ones]
             found += [
-                ("BindReadOnlyPaths", _source(path)) for path in (*place.read, *place.written) if path not in open_ones
+                ("BindReadOnlyPaths", source(path)) for path in (*place.read, *place.written) if path not in open_ones
             ]
     return found
 
@@ -107,8 +118,8 @@ def literal_path(path: str) -> str:
     return _quoted(path, f"-{_escaped(path)}")
 
 
-def _source(path: str) -> str:
-    """A path to bind: a colon would part it from where it is shown."""
+def source(path: str) -> str:
+    """A path to bind where it is: a colon would part it from where it is shown."""
     return _quoted(path, f"-{_escaped(path)}".replace(":", "\\:"))
 
 

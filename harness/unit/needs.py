@@ -25,9 +25,9 @@ class Needs:
     make. `hidden` are directories nothing was used in, `emptied` those of which little was, `read_only` writable file
     systems nothing was written to. `executable` are directories with programs and libraries, `own_programs` those of
     the unit's command lines, `programs` what was executed beside them. `devices` are (path, access) as DeviceAllow= has
-    them, `ports` like `tcp:80`. `apart` are paths that get a mount of their own beside a read-only root, so that what is
-    said of `/` does not reach them: what stays writable, and what other directives replace. `calls` are system calls in
-    use that the allow-list of the catalogue lacks.
+    them, `ports` like `tcp:80`. `apart` are places to write to that are mounts of their own below a read-only root, so
+    that what is said of `/` does not reach them. `calls` are system calls in use that the allow-list of the catalogue
+    lacks.
     """
 
     networks: tuple[str, ...] = ()

@@ -7,13 +7,13 @@ SystemCallFilter= is not subtracted, so the number of calls is "at most this man
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from harness.unit import catalogue, dropin
+from harness.unit import catalogue, dropin, listed
 from harness.unit.catalogue import ALLOW_LIST
 from harness.unit.itemset import OTHER, kept_by
 from harness.unit.needs import NOTHING, Needs
 from harness.unit.start import NotUnderstood, Start
 from harness.unit.tightening import Tightening
-from harness.unit.unitfile import UnitFile, parse
+from harness.unit.unitfile import parse
 
 KNOWN = "@known"
 COUNTED = (
@@ -68,16 +68,14 @@ def _calls(accepted: Collection[Tightening], start: Start, needs: Needs) -> Reac
     return Reach("system calls", str(len(known)), str(len(allowed - gone)))
 
 
-def _executable(unit: UnitFile, needs: Needs) -> str:
+def _executable(accepted: Collection[Tightening], needs: Needs) -> str:
     """Where programs can be run from: what is excepted, and mounts that NoExecPaths=/ does not reach."""
-    shut = _paths(unit, "NoExecPaths")
+    shut = {listed.plain(item) for step in accepted if step.directive == "NoExecPaths" for item in step.items}
     if not shut:
         return "/"
-    return " ".join([*_paths(unit, "ExecPaths"), *(path for path in needs.apart if path not in shut)]) or "nothing"
-
-
-def _paths(unit: UnitFile, key: str) -> list[str]:
-    return [value.strip('"').removeprefix("-") for value in unit.values("Service", key)]
+    denied = {item for step in accepted if step.directive == "ExecPaths" for item in step.items}
+    left = [*listed.still_executable(denied, needs), *(path for path in needs.apart if path not in shut)]
+    return " ".join(left) or "nothing"
 
 
 def _rows_of_lines(accepted: Collection[Tightening], start: Start, needs: Needs) -> list[Reach]:
@@ -105,7 +103,7 @@ def _rows_of_lines(accepted: Collection[Tightening], start: Start, needs: Needs)
         Reach("ports to bind", "any", ports),
         Reach("devices", "any", left("DeviceAllow", "null, zero, random and the like") if closed else "any"),
         Reach("processes it sees", "all", processes),
-        Reach("executable", "/", _executable(unit, needs)),
+        Reach("executable", "/", _executable(accepted, needs)),
         Reach("places hidden", "0", str(len(hidden))),
         Reach("writable", "/", writable),
     ]

@@ -224,6 +224,12 @@ FILES = (
         files=(File("/var/lib/known/state"),),
         thorough=True,
     ),
+    Known(
+        "run_what_it_wrote",
+        (writing("/var/lib/known"), denying("NoExecPaths", "/var/lib/known")),
+        lines=("ProtectSystem=strict", "NoExecPaths=-/", "NoExecPaths=-/tmp"),
+        files=(File("/var/lib/known/state"),),
+    ),
     Known("var_declared", lines=("ProtectSystem=strict",), unit="StateDirectory=known\n", thorough=True),
     Known("run_new", lines=("ProtectSystem=strict",), thorough=True),
     Known(

@@ -282,12 +282,14 @@ def test_what_is_left_of_a_list_stands_with_what_it_is_excepted_from() -> None:
         'ReadWritePaths="-/var/lib/thing one"',
     ]
     assert "ReadWritePaths=-/tmp" not in rendered("ProtectSystem=strict", "PrivateTmp=yes")
-    assert {"NoExecPaths=-/", "ExecPaths=-/usr/bin", "ExecPaths=-/usr/lib"} <= set(rendered("NoExecPaths -/"))
+    assert {"NoExecPaths=-/", "BindReadOnlyPaths=-/usr/bin", "BindReadOnlyPaths=-/usr/lib"} <= set(
+        rendered("NoExecPaths -/")
+    )
     one_by_one = rendered("NoExecPaths -/", "ExecPaths -/usr/bin", "ExecPaths -/usr/sbin")
-    assert [line for line in one_by_one if line.startswith("ExecPaths")] == [
-        "ExecPaths=-/usr/lib",
-        "ExecPaths=-/usr/sbin/thing",
-        "ExecPaths=-/usr/bin/head",
+    assert [line for line in one_by_one if line.startswith("BindReadOnlyPaths")] == [
+        "BindReadOnlyPaths=-/usr/lib",
+        "BindReadOnlyPaths=-/usr/sbin/thing",
+        "BindReadOnlyPaths=-/usr/bin/head",
     ]
     assert "DeviceAllow=/dev/fuse rw" in rendered("DevicePolicy=closed")
     assert {"DeviceAllow=/dev/null rw", "DeviceAllow=/dev/urandom r"} <= set(rendered("DevicePolicy=strict"))
