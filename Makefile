@@ -10,7 +10,7 @@ TEST_PACKAGES := redis-server nginx curl openssl chromium nix-bin ansible-core
 GUEST_PACKAGES := mmdebstrap qemu-system-x86 e2fsprogs
 
 .DELETE_ON_ERROR:
-.PHONY: setup demo test test-larger test-v2 test-v2-short test-quick lint bench bench-limits bench-fits clean help
+.PHONY: setup demo test test-larger test-v2 test-v2-short test-quick lint bench bench-limits bench-fits bench-review clean help
 
 help:
 	@echo "make setup       Debian packages and a virtual environment with the command $(BIN)/harness"
@@ -20,6 +20,7 @@ help:
 	@echo "make test-v2     harness in a guest with Debian 13, systemd 257 and cgroup v2 alone (test-v2-short: the main parts)"
 	@echo "make test-quick  the tests that need no root"
 	@echo "make bench       trial overhead, search quality, 200 boots"
+	@echo "make bench-review page, listing and index at size; a service changed on purpose; 50 kills (about an hour)"
 	@echo "make bench-limits limits of real services beside two rules of thumb (about 15 minutes)"
 	@echo "make bench-fits  how far ten whole fits of one service lie apart (about 30 minutes)"
 
@@ -75,6 +76,11 @@ bench: $(BIN)/.dev
 	$(BIN)/python -m bench.search
 	$(BIN)/python -m bench.trial
 	$(BIN)/python -m bench.boots
+
+bench-review: $(BIN)/.dev
+	$(BIN)/python -m bench.review
+	$(BIN)/python -m bench.changed
+	KILLS=50 $(BIN)/pytest tests/cli/test_kills.py
 
 bench-limits: $(BIN)/.dev
 	$(call install,$(TEST_PACKAGES) postgresql python3-uvicorn python3-wsproto)

@@ -16,7 +16,8 @@ from harness.limits.found import Found
 from harness.limits.limitset import DIRECTIVES
 from harness.results.store import Store
 from harness.scenario import Scenario, load
-from harness.session import Options, think_again, tune
+from harness.session import Options, tune
+from harness.stored import think_again
 from harness.tune import Only
 from harness.unit.quantity import readable_size, size_text
 from tests.systemd.test_limits import scenario as appetite

@@ -23,7 +23,8 @@ from harness.observation import Observation
 from harness.results.recommendation import Answer
 from harness.results.store import Store
 from harness.scenario import Scenario, load
-from harness.session import Options, think_again, tune
+from harness.session import Options, tune
+from harness.stored import think_again
 from harness.trial.pool import Pool
 from harness.trial.run import Trial
 from harness.unit import catalogue

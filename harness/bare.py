@@ -51,6 +51,13 @@ class Bare:
         """
         traced, *observations = self._attempts.run([self._traced, *[self._plain] * self._scenario.baseline_runs])
         self.seen = traced.seen
+        return self._passing(observations)
+
+    def run_plain(self) -> list[Observation]:
+        """The same without a traced one. Raises as `run` does."""
+        return self._passing(self._attempts.run([self._plain] * self._scenario.baseline_runs))
+
+    def _passing(self, observations: list[Observation]) -> list[Observation]:
         self._judge(observations)
         if all(verdict.failed for verdict in self.verdicts):
             raise _never_passes(self._scenario, self.verdicts)

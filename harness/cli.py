@@ -1,6 +1,5 @@
 """The command line: arguments, progress, exit status. The only place that prints and exits."""
 
-import subprocess
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -8,8 +7,10 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from harness import apart, session, stored
 from harness import init as init_module
-from harness import session
+from harness.commands import nightly as nightly_commands
+from harness.commands import review as review_commands
 from harness.deploy import commands
 from harness.deploy.parts import Part
 from harness.errors import ExitStatus, HarnessError, UsageError
@@ -125,7 +126,7 @@ def tune(
         loaded = load(scenario)
         check_earlier(loaded, earlier, changed=scenario_changed)
         answer, store = session.tune(loaded, options, listener)
-    _page_apart(store.folder)
+    apart.write_page(store.folder)
     show(answer, store.folder, console())
 
 
@@ -144,7 +145,7 @@ def report(
 
     out = console()
     if not page_only:
-        answer, store = session.think_again(run)
+        answer, store = stored.think_again(run)
     path = page.write(Run.open(run))
     if page_only:
         out.print(f"page     {plain(str(path))}", soft_wrap=True)
@@ -158,7 +159,7 @@ def fit(run: RunFolder) -> None:
 
     Example: harness fit results/redis-20260102-030405
     """
-    answer, store = session.think_again(run)
+    answer, store = stored.think_again(run)
     if answer.limits is None or not answer.limits.trials:
         raise UsageError(
             f"{run} holds no trials for limits",
@@ -179,7 +180,7 @@ def why(
 
     Example: harness why results/redis-20260102-030405 IPAddressDeny
     """
-    answer, store = session.think_again(run)
+    answer, store = stored.think_again(run)
     explain(answer, store.folder, directive, console())
 
 
@@ -231,6 +232,10 @@ def watch(
     commands.watch_unit(unit, since, scenario, console())
 
 
+review_commands.add_to(app)
+nightly_commands.add_to(app)
+
+
 def main() -> None:
     """Entry point: turns errors into a message, a hint and an exit status."""
     err = console(stderr=True)
@@ -242,14 +247,6 @@ def main() -> None:
     except OSError as error:
         _print_error(err, str(error), "check free space and permissions; the same command goes on where it stopped")
         sys.exit(ExitStatus.MACHINE)
-
-
-def _page_apart(run: Path) -> None:
-    """Write the page of a run in a process of its own: what tunes stays small."""
-    code = "from harness.cli import main; main()"
-    subprocess.run(
-        [sys.executable, "-c", code, "report", "--page-only", str(run)], stdout=subprocess.DEVNULL, check=False
-    )
 
 
 def _print_error(err: Console, message: str, hint: str) -> None:

@@ -63,3 +63,7 @@ class BudgetError(HarnessError):
     """The run was stopped by its budget or by the user; a partial result is written."""
 
     status = ExitStatus.BUDGET
+
+
+class Interrupted(BudgetError):
+    """The user stopped it: nothing that was to follow is begun."""

@@ -1,6 +1,6 @@
 """What is asked of a machine once, before any trial: the unit as it is, its systemd, and what changes by itself."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
 
@@ -9,7 +9,9 @@ class Inspection:
     """Facts about the root tree's systemd and unit; kept in `run.json`, so that thinking again needs no machine.
 
     `unit_text` is what `systemctl cat` shows, `written` what changes above the root tree without the service,
-    `syscall_groups` the groups of system calls that the systemd inside knows, each with all its calls.
+    `syscall_groups` the groups of system calls that the systemd inside knows, each with all its calls. `packages` are
+    the versions of those the scenario names, `installed` of all; `exposure` is systemd's of the unit as it is, None
+    where it was not measured.
     """
 
     unit_text: str
@@ -20,6 +22,8 @@ class Inspection:
     written: tuple[str, ...]
     packages: dict[str, str]
     syscall_groups: dict[str, list[str]]
+    installed: dict[str, str] = field(default_factory=dict)
+    exposure: float | None = None
 
     def to_facts(self) -> dict[str, Any]:
         """As plain data for `run.json`."""

@@ -174,6 +174,13 @@ class Scenario(Table):
             digest.update(repr((path, mode, owner)).encode() + content)
         return digest.hexdigest()[:16]
 
+    def digests(self) -> dict[str, str]:
+        """What it puts into the machine: path inside → digest of content, mode and owner."""
+        return {
+            path: hashlib.sha256(repr((mode, owner)).encode() + content).hexdigest()[:16]
+            for path, (content, mode, owner) in sorted(self.machine_files().items())
+        }
+
     def machine_files(self) -> dict[str, tuple[bytes, int, tuple[int, int]]]:
         """What to put into the machine: path inside → content, mode, (uid, gid)."""
         result = {}

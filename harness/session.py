@@ -6,28 +6,26 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from pydantic import ValidationError
 
 import harness
+from harness import stored
 from harness.attempts import Attempts
-from harness.errors import BudgetError, UsageError
+from harness.errors import BudgetError, Interrupted, UsageError
 from harness.inspection import Inspection
 from harness.judge.rules import judge
 from harness.judge.verdict import Verdict
-from harness.machine import canaries, doctor, shell, tree
+from harness.machine import canaries, doctor, shell
 from harness.machine.boot import remove_leftovers
 from harness.machine.inspect import inspect, version_number
 from harness.observation import Observation
 from harness.results.earlier import Earlier
 from harness.results.folder import Run
 from harness.results.recommendation import Answer
-from harness.results.store import Store, write_whole
+from harness.results.store import Store
 from harness.scenario import Scenario
 from harness.search.result import Progress, Stop
 from harness.trial.pool import Pool
@@ -35,8 +33,6 @@ from harness.trial.run import Trial, run_trial
 from harness.tune import Limits, Only, Walk
 from harness.unit import catalogue
 from harness.unit.canary import CanaryResult
-from harness.unit.dropin import FILE_NAME
-from harness.unit.tightening import Tightening
 
 STOPPED = "stopped by Ctrl-C"
 
@@ -84,12 +80,72 @@ def check_ready(scenario: Scenario) -> None:
         )
 
 
-def tune(scenario: Scenario, options: Options, listener: Listener | None = None) -> tuple[Answer, Store]:
-    """Tune one scenario, or go on with a run of it that was cut off, and write the answer.
+@dataclass(frozen=True)
+class Session:
+    """One run while it is open: its folder is locked, and Ctrl-C ends it in order."""
 
-    Raises HarnessError of every kind; a partial answer is written before BudgetError.
+    scenario: Scenario
+    store: Store
+    inspection: Inspection
+    pool: Pool
+    options: Options
+    listener: Listener
+
+    def walk(self) -> Walk:
+        """A walk over the run from its beginning: what is stored is served, what is missing is tried."""
+        began = time.monotonic()
+        spent_s = self.spent_s
+
+        def expired() -> bool:
+            most = self.options.max_minutes
+            return self.pool.stopped or (most is not None and time.monotonic() - began > 60 * most)
+
+        def heard(observation: Observation) -> None:
+            self.store.update(duration_s=round(spent_s + time.monotonic() - began, 1))
+            self.listener.observation(observation)
+
+        attempts = Attempts(self.store, self.scenario, self.pool)
+        attempts.heard = heard
+        return Walk(
+            self.scenario,
+            self.inspection,
+            attempts,
+            self.pool.workers,
+            stored.tree_of(self.store, self.scenario),
+            limits=Limits(max_trials=self.options.max_trials, expired=expired),
+            heard=self.listener.phase,
+            **stored.parts(self.store),
+        )
+
+    def finish(self) -> Answer:
+        """Walk to the end and write the answer. Raises BudgetError once a partial one is written."""
+        spent_s = self.spent_s
+        walk = self.walk()
+        walk.canaries = _canaries(self.store, self.scenario, self.inspection, self.listener)
+        answer = walk.run(spent_s=spent_s)
+        stored.write_derived(self.store, answer)
+        if self.pool.stopped or answer.result.stop is not Stop.TIGHT or answer.is_cut_off:
+            why = STOPPED if self.pool.stopped else answer.stop
+            self.store.update(state="partial", stop=why)
+            raise (Interrupted if self.pool.stopped else BudgetError)(
+                f"stopped before the end ({why}); what is sure so far is in {self.store.derived}",
+                hint="run the same command again: it goes on where it stopped and repeats no trial",
+            )
+        self.store.update(state="done", stop=answer.result.stop.value, trials=answer.trials)
+        return answer
+
+    @property
+    def spent_s(self) -> float:
+        """Time that the run took so far, in all its sessions."""
+        return float(self.store.facts.get("duration_s", 0.0))
+
+
+@contextmanager
+def opened(scenario: Scenario, options: Options, listener: Listener) -> Iterator[Session]:
+    """A new run of a scenario, or one that was cut off, open to be worked on.
+
+    Raises HarnessError of every kind; Ctrl-C outside the trials becomes BudgetError.
     """
-    listener = listener or Listener()
     check_ready(scenario)
     for path in remove_leftovers():
         listener.note(f"removed what an earlier run left: {path}")
@@ -98,27 +154,25 @@ def tune(scenario: Scenario, options: Options, listener: Listener | None = None)
     try:
         inspection = _inspection(store, scenario, listener)
         pool = Pool(int(store.facts["workers"]))
-        with _interruptible(pool, listener) as interrupted:
+        with interruptible(pool, listener):
             if options.earlier is not None and "earlier" not in store.facts:
                 earlier = Earlier.of(Run.open(options.earlier), scenario, inspection, full=options.full)
                 store.update(earlier=earlier.to_facts())
-            facts = inspection, _canaries(store, scenario, inspection, listener)
-            answer = _walk(scenario, facts, store, pool=pool, options=options, listener=listener)
-        write_derived(store, answer)
-        if interrupted() or answer.result.stop is not Stop.TIGHT or answer.is_cut_off:
-            why = STOPPED if interrupted() else answer.stop
-            store.update(state="partial", stop=why)
-            raise BudgetError(
-                f"stopped before the end ({why}); what is sure so far is in {store.derived}",
-                hint="run the same command again: it goes on where it stopped and repeats no trial",
-            )
-        store.update(state="done", stop=answer.result.stop.value, trials=answer.trials)
-        return answer, store
+            yield Session(scenario, store, inspection, pool, options, listener)
     except KeyboardInterrupt as error:
         # Before or after the walk, or asked twice: nothing is in flight any more, and what was stored is safe.
-        raise BudgetError(STOPPED, hint="run the same command again: it goes on where it stopped") from error
+        raise Interrupted(STOPPED, hint="run the same command again: it goes on where it stopped") from error
     finally:
         store.unlock()
+
+
+def tune(scenario: Scenario, options: Options, listener: Listener | None = None) -> tuple[Answer, Store]:
+    """Tune one scenario, or go on with a run of it that was cut off, and write the answer.
+
+    Raises HarnessError of every kind; a partial answer is written before BudgetError.
+    """
+    with opened(scenario, options, listener or Listener()) as session:
+        return session.finish(), session.store
 
 
 def _open(scenario: Scenario, options: Options, listener: Listener) -> Store:
@@ -134,6 +188,7 @@ def _open(scenario: Scenario, options: Options, listener: Listener) -> Store:
         "identity": identity,
         "scenario_data": json.loads(scenario.model_dump_json(exclude_unset=True)),
         "scenario_path": str(scenario.path),
+        "files": scenario.digests(),
         "workers": options.machines,
         "seed": scenario.seed,
         "only": options.only.value,
@@ -156,13 +211,6 @@ def _given(scenario: Scenario, options: Options, listener: Listener) -> list[str
             return [str(item["label"]) for item in settings]
     listener.note("no finished run of this scenario: limits on top of nothing tightened")
     return []
-
-
-def _parts(store: Store) -> dict[str, Any]:
-    """What of a tuning the run is about, as arguments of the walk."""
-    given = frozenset(Tightening.from_label(label) for label in store.facts.get("given", ()))
-    earlier = Earlier.from_facts(store.facts["earlier"]) if "earlier" in store.facts else None
-    return {"only": Only(store.facts.get("only", Only.BOTH.value)), "given": given, "earlier": earlier}
 
 
 def _git_commit() -> str:
@@ -200,59 +248,8 @@ def _canaries(store: Store, scenario: Scenario, inspection: Inspection, listener
     return tuple(CanaryResult.from_json(data) for data in store.facts["canaries"])
 
 
-def _walk(
-    scenario: Scenario,
-    facts: tuple[Inspection, tuple[CanaryResult, ...]],
-    store: Store,
-    *,
-    pool: Pool,
-    options: Options,
-    listener: Listener,
-) -> Answer:
-    began = time.monotonic()
-    spent_s = float(store.facts.get("duration_s", 0.0))
-
-    def expired() -> bool:
-        over = options.max_minutes is not None and time.monotonic() - began > 60 * options.max_minutes
-        return pool.stopped or over
-
-    attempts = Attempts(store, scenario, pool)
-
-    def heard(observation: Observation) -> None:
-        store.update(duration_s=round(spent_s + time.monotonic() - began, 1))
-        listener.observation(observation)
-
-    attempts.heard = heard
-    limits = Limits(max_trials=options.max_trials, expired=expired)
-    inspection, results = facts
-    walk = Walk(
-        scenario,
-        inspection,
-        attempts,
-        pool.workers,
-        _tree(store, scenario),
-        canaries=results,
-        limits=limits,
-        heard=listener.phase,
-        **_parts(store),
-    )
-    return walk.run(spent_s=spent_s)
-
-
-def _tree(store: Store, scenario: Scenario) -> Callable[[Sequence[str]], Mapping[str, str]]:
-    """Ask the root tree once for a run, and the run's own facts ever after."""
-
-    def ask(paths: Sequence[str]) -> Mapping[str, str]:
-        if "tree" not in store.facts:
-            store.update(tree=tree.describe(Path(scenario.root), paths))
-        found: dict[str, str] = store.facts["tree"]
-        return found
-
-    return ask
-
-
 @contextmanager
-def _interruptible(pool: Pool, listener: Listener) -> Iterator[Callable[[], bool]]:
+def interruptible(pool: Pool, listener: Listener) -> Iterator[None]:
     """Let Ctrl-C and SIGTERM stop the trials in flight and end the walk in order; a second one ends at once."""
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
@@ -265,7 +262,7 @@ def _interruptible(pool: Pool, listener: Listener) -> Iterator[Callable[[], bool
     for number in before:
         signal.signal(number, stop)
     try:
-        yield lambda: pool.stopped
+        yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -276,54 +273,3 @@ def try_once(scenario: Scenario, drop_in: str) -> tuple[Observation, Verdict]:
     check_ready(scenario)
     observation = run_trial(Trial(scenario, "0001", "by-hand", drop_in, scenario.seed))
     return observation, judge(scenario, observation, catalogue=catalogue.load())
-
-
-def think_again(folder: Path) -> tuple[Answer, Store]:
-    """Walk over a stored run once more, without a machine, and write what is derived from it anew.
-
-    Raises UsageError when the folder is no run, or holds too little to say anything.
-    """
-    store = Store.open(folder)
-    if "inspection" not in store.facts:
-        raise UsageError(f"{folder} holds no trials yet", hint="run `harness tune` first")
-    data: dict[str, Any] = {**store.facts["scenario_data"], "path": Path(store.facts["scenario_path"])}
-    try:
-        scenario = Scenario.model_validate(data)
-    except ValidationError as error:
-        raise UsageError(
-            f"{folder} was made with a scenario that this version does not read: {error}",
-            hint="use the version of harness that made it",
-        ) from error
-    inspection = Inspection.from_facts(store.facts["inspection"])
-    attempts = Attempts(store, scenario, None)
-    results = tuple(CanaryResult.from_json(item) for item in store.facts.get("canaries", ()))
-    walk = Walk(
-        scenario,
-        inspection,
-        attempts,
-        int(store.facts["workers"]),
-        _tree(store, scenario),
-        canaries=results,
-        **_parts(store),
-    )
-    answer = walk.run(spent_s=float(store.facts.get("duration_s", 0.0)), clock=lambda: 0.0)
-    if store.facts["state"] == "done" and answer.result.stop is not Stop.TIGHT and has_answer(store):
-        raise UsageError(
-            f"{folder} was searched in another way than this version would; what it recommended stays as it is",
-            hint=f"its page is made from that: harness report --page-only {folder}",
-        )
-    write_derived(store, answer)
-    return answer, store
-
-
-def has_answer(store: Store) -> bool:
-    """Whether a recommendation was derived before."""
-    return (store.derived / "recommendation.json").exists()
-
-
-def write_derived(store: Store, answer: Answer) -> None:
-    """Write what can be made again: the drop-in, the full unit and `recommendation.json`."""
-    unit = answer.scenario.unit
-    write_whole(store.derived / f"{unit}.d" / FILE_NAME, answer.drop_in())
-    write_whole(store.derived / unit, answer.full_unit())
-    write_whole(store.derived / "recommendation.json", json.dumps(answer.to_json(), indent=2) + "\n")

@@ -29,7 +29,7 @@ from harness.search.needs import Tree, Used, asked_of_tree, needs_of
 from harness.search.options import Option
 from harness.search.prior import risks
 from harness.search.result import Budget, Progress, SearchResult, Settings
-from harness.search.sequential import Errors
+from harness.search.sequential import Errors, Reliability
 from harness.search.settle import Settling, Trials
 from harness.unit import catalogue, dropin
 from harness.unit.canary import CanaryResult, Standing, of_tightening, standing_of
@@ -133,6 +133,12 @@ class Walk:
     def render(self, accepted: Sequence[Tightening] | frozenset[Tightening]) -> str:
         """The drop-in text of a candidate."""
         return dropin.render(accepted, self.start, needs=self.needs)
+
+    def plain_baseline(self) -> tuple[list[Observation], Reliability]:
+        """The baseline runs that passed, without a traced one, and how many did not. Raises as `run` does."""
+        self.heard("baseline", None)
+        bare = self._bare()
+        return bare.run_plain(), bare.reliability
 
     def _bare(self) -> Bare:
         return Bare(self.scenario, self.attempts, self.catalogue, self.render(()), unit=self.unit, keep=self._keep)
@@ -249,10 +255,10 @@ class Walk:
         self, candidates: Sequence[frozenset[Tightening]], baseline: Baseline, *, purpose: str
     ) -> list[tuple[Verdict, Observation]]:
         requests = [Request(self.render(item), labels(item), purpose) for item in candidates]
-        return self._judged(requests, baseline)
+        return self.judged(requests, baseline)
 
-    def _judged(self, requests: Sequence[Request], baseline: Baseline) -> list[tuple[Verdict, Observation]]:
-        """Run and judge; a trial that was only too slow counts as such only if it is so again."""
+    def judged(self, requests: Sequence[Request], baseline: Baseline) -> list[tuple[Verdict, Observation]]:
+        """Run and judge, in order; a trial that was only too slow counts as such only if it is so again."""
         groups = self.inspection.syscall_groups
 
         def run(batch: Sequence[Request]) -> list[tuple[Verdict, Observation]]:

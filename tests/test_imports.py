@@ -30,15 +30,25 @@ RANKS = {
     "deploy": 6,
     "tune": 7,
     "init": 5,
-    "session": 8,
-    "cli": 9,
+    "stored": 8,
+    "session": 9,
+    "recheck": 9,
+    "apart": 0,
+    "schedule": 5,
+    "notebook": 5,
+    "nightly": 10,
+    "commands": 11,
+    "cli": 12,
 }
-TOUCHING = {"machine", "trial", "attempts", "bare", "fitting", "tune", "deploy", "init", "session", "cli"}
+TOUCHING = {
+    *("machine", "trial", "attempts", "bare", "fitting", "tune", "deploy", "init", "stored", "session", "recheck"),
+    *("nightly", "apart", "schedule", "notebook", "commands", "cli"),
+}
 THINKING = set(RANKS) - TOUCHING
 ONLY_IMPORTERS = {
     "sh": {"machine/shell.py"},
     "matplotlib": {"report/plots.py", "report/charts.py"},
-    "jinja2": {"report/page.py"},
+    "jinja2": {"report/template.py"},
 }
 
 

@@ -11,6 +11,7 @@ from harness.machine.boot import Machine, MachineSpec
 from harness.machine.doctor import cgroup_layout
 from harness.machine.service import Service
 from harness.scenario import Scenario
+from harness.unit.exposure import overall
 
 
 def inspect(scenario: Scenario) -> Inspection:
@@ -34,6 +35,7 @@ def inspect(scenario: Scenario) -> Inspection:
                 hint="check its name (`systemctl list-unit-files`), install its package, or bring it with [[files]]",
             )
         banner = machine.run(["systemctl", "--version"]).text.splitlines()[0]
+        installed = _versions(machine)
         return Inspection(
             unit_text=service.text(),
             systemd_version=version_number(banner),
@@ -41,7 +43,9 @@ def inspect(scenario: Scenario) -> Inspection:
             kernel=os.uname().release,
             cgroups=cgroup_layout(),
             written=tuple(machine.overlay.changed()),
-            packages=_versions(machine, scenario.packages),
+            packages={name: installed[name] for name in scenario.packages if name in installed},
+            installed=installed,
+            exposure=overall(text) if (text := service.exposure_text()) else None,
             syscall_groups=syscall_groups(machine.run(["systemd-analyze", "syscall-filter"]).text),
         )
 
@@ -54,11 +58,11 @@ def version_number(banner: str) -> int:
     return int(found[1])
 
 
-def _versions(machine: Machine, packages: tuple[str, ...]) -> dict[str, str]:
-    if not packages:
-        return {}
-    done = machine.run(["dpkg-query", "-W", "-f=${Package} ${Version}\\n", *packages])
-    return dict(line.split(" ", 1) for line in done.text.splitlines() if " " in line)
+def _versions(machine: Machine) -> dict[str, str]:
+    """Version of every package installed in the root tree; none where it is no Debian."""
+    done = machine.run(["dpkg-query", "-W", "-f=${db:Status-Status} ${Package} ${Version}\\n"])
+    lines = (line.split(" ", 2) for line in done.text.splitlines())
+    return {words[1]: words[2] for words in lines if len(words) == 3 and words[0] == "installed"}
 
 
 def syscall_groups(text: str) -> dict[str, list[str]]:

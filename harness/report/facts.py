@@ -6,10 +6,11 @@ from typing import Any
 
 from harness.errors import UsageError
 from harness.observation import Observation
+from harness.results.accepted import limits_of
 from harness.results.folder import Run
 from harness.unit import catalogue
 from harness.unit.catalogue import Catalogue, Directive
-from harness.unit.dropin import FILE_NAME
+from harness.unit.dropin import FILE_NAME, LIMITS
 from harness.unit.tightening import Tightening
 from harness.unit.unitfile import UnitFile, parse, parse_cat
 
@@ -88,6 +89,7 @@ class Page:
     changes: tuple[Change, ...]
     vacuous: tuple[dict[str, Any], ...]
     limits: tuple[dict[str, Any], ...] = field(default=())
+    exposure_shipped: float | None = None
 
 
 def of_run(run: Run) -> Page:
@@ -108,7 +110,8 @@ def of_run(run: Run) -> Page:
         rows=tuple(sorted(rows, key=lambda row: row.rank)),
         changes=tuple(_changes(run, catalogue.load())),
         vacuous=tuple(item for item in data["canaries"] if item["standing"] != "enforced"),
-        limits=tuple((data.get("limits") or {}).get("limits", ())),
+        limits=tuple(limits_of(data)),
+        exposure_shipped=run.facts["inspection"].get("exposure"),
     )
 
 
@@ -204,18 +207,22 @@ def _changes(run: Run, known: Catalogue) -> Iterable[Change]:
     shipped, answer = parse_cat(run.facts["inspection"]["unit_text"]), parse(run.drop_in)
     for directive in known:
         before, after = _value(shipped, directive), _value(answer, directive)
-        if not before and not after:
-            continue
-        if not after:
-            # What the drop-in does not speak of stays as shipped.
-            yield Change(directive.name, before, before, "same")
-        elif _same(directive, before, after):
-            yield Change(directive.name, before, after, "same")
-        else:
-            yield Change(directive.name, before, after, "changed" if before else "added")
+        if before or after:
+            yield _change(directive.name, before, after)
+    for name in LIMITS:
+        before, after = (" ".join(unit.values("Service", name)) for unit in (shipped, answer))
+        if before or after:
+            yield _change(name, before, after)
 
 
-def _same(directive: Directive, before: str, after: str) -> bool:
+def _change(name: str, before: str, after: str) -> Change:
+    """What the drop-in does not speak of stays as shipped."""
+    if not after or _same(before, after):
+        return Change(name, before, after or before, "same")
+    return Change(name, before, after, "changed" if before else "added")
+
+
+def _same(before: str, after: str) -> bool:
     spelling = {"true": "yes", "on": "yes", "1": "yes", "false": "no", "off": "no", "0": "no"}
     words = [sorted(spelling.get(word, word).lstrip("-") for word in text.split()) for text in (before, after)]
     return words[0] == words[1]

@@ -44,6 +44,8 @@ _STYLE: dict[Any, Any] = {
     "xtick.color": PALETTE["soft"],
     "ytick.color": PALETTE["soft"],
 }
+_ROLES = {"measured": ("soft", "without limits"), "confirming": ("pass", "at all limits")}
+MOST_POINTS = 300
 _OUTCOMES = {"pass": ("o", "pass"), "fail": ("X", "fail"), "unresolved": ("o", "soft")}
 
 
@@ -112,6 +114,101 @@ def step_durations(steps: pd.DataFrame, trials: pd.DataFrame, axes: Axes, *, mos
     return axes
 
 
+def over_time(
+    samples: pd.DataFrame, axes: Axes, *, column: str, unit: str, per: float = 1.0, levels: Sequence[Level] = ()
+) -> Axes:
+    """Use over time in the runs without limits and at all limits, one line a run, with limit, cliff and knee drawn in.
+
+    Censored runs are dashed: what they used says only "at least this much". `per` turns the column into `unit`.
+    """
+    for role, (colour, label) in _ROLES.items():
+        for censored, style in ((False, "-"), (True, ":")):
+            chosen = samples[samples["role"].eq(role) & samples["censored"].eq(censored)]
+            told = label + (", censored" if censored else "")
+            for _, run in chosen.groupby("trial"):
+                times, values = _thinned(run["time_s"], run[column].astype(float) / per)
+                axes.plot(times, values, style, color=PALETTE[colour], linewidth=0.8, alpha=0.55, label=told)
+                told = "_"  # one entry in the legend
+    draw_levels(levels, axes)
+    _legend(axes)
+    _name(axes, "Time since the start of the machine's work (s)", unit)
+    axes.set_xlim(left=0)
+    axes.set_ylim(0, axes.get_ylim()[1] * 1.08)
+    return axes
+
+
+def peaks_of_runs(
+    limit_runs: pd.DataFrame, axes: Axes, *, column: str, unit: str, per: float = 1.0, levels: Sequence[Level] = ()
+) -> Axes:
+    """How the peaks of the runs without limits are spread: each a mark in order of size, with the limit drawn in.
+
+    Censored runs are hollow. What is right of a level would have come up against it.
+    """
+    runs = limit_runs[limit_runs["role"].eq("measured") & limit_runs[column].notna()].sort_values(column)
+    values = runs[column].to_numpy(float) / per
+    shares = (np.arange(len(values)) + 1) / max(1, len(values))
+    free = runs["censored"].eq("").to_numpy(bool)
+    axes.step(values, shares, where="post", color=PALETTE["rule"], linewidth=1)
+    axes.plot(values[free], shares[free], "o", color=PALETTE["pass"], markeredgewidth=0, label="measured")
+    if not free.all():
+        hollow: Mapping[str, Any] = {"markerfacecolor": "none", "color": PALETTE["warm"]}
+        axes.plot(values[~free], shares[~free], "o", label="censored: at least this much", **hollow)
+    for number, level in enumerate(levels):
+        axes.axvline(level.value, color=PALETTE[level.colour], linewidth=1, linestyle="--")
+        height = 0.04 + 0.11 * (number % 4)
+        axes.annotate(
+            level.name, (level.value, height), xycoords=("data", "axes fraction"), xytext=(-3, 0), ha="right",
+            textcoords="offset points", fontsize="small", color=PALETTE[level.colour],
+        )  # fmt: skip
+    _legend(axes)
+    _name(axes, unit, "Share of runs")
+    axes.set_ylim(0, 1.08)
+    return axes
+
+
+def refusals(directives: pd.DataFrame, axes: Axes, *, most: int = 15) -> Axes:
+    """How many services each directive broke somewhere: the most frequent first."""
+    refused = directives[directives["decision"].eq("refused")]
+    counts = refused.groupby("directive")["scenario"].nunique().sort_values().tail(most)
+    axes.barh([str(name) for name in counts.index], counts.to_numpy(float), color=PALETTE["fail"], height=0.6)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    _name(axes, "Services in which a tightening of it was refused", "")
+    return axes
+
+
+def over_nights(nights: pd.DataFrame, axes: Axes, *, column: str, unit: str, per: float = 1.0) -> Axes:
+    """A figure of every service over the nights, one line each; where something no longer works there is a cross."""
+    for name, rows in nights[nights[column].notna()].groupby("scenario"):
+        ordered = rows.sort_values("started_at")
+        values = ordered[column].to_numpy(float) / per
+        (line,) = axes.plot(ordered["started_at"], values, "o-", markersize=4, linewidth=1, label=str(name))
+        broken = ordered["word"].eq("no longer works").to_numpy(bool)
+        axes.plot(ordered["started_at"][broken], values[broken], "X", color=PALETTE["fail"], markersize=8)
+        line.set_clip_on(False)
+    _legend(axes)
+    _name(axes, "Night", unit)
+    axes.set_ylim(0, axes.get_ylim()[1] * 1.1)
+    axes.tick_params(axis="x", labelrotation=30)
+    return axes
+
+
+def levels_of(limit: Mapping[str, Any], *, per: float = 1.0) -> list[Level]:
+    """The lines of one limit (a row of `frames.limits`): the limit itself, its cliff and its knee, in `per` of a unit.
+
+    Of cliff and knee the smallest value that worked; values that are alike share a line.
+    """
+    named: dict[float, list[str]] = {}
+    told = ((str(limit["directive"]) + "=", "number"), ("cliff", "cliff_worked"), ("knee", "knee_worked"))
+    for name, key in told:
+        value = limit.get(key)
+        if value is not None and not pd.isna(value):
+            named.setdefault(round(float(value) / per, 6), []).append(name)
+    return [
+        Level(" and ".join(names), value, "mark" if names[0].endswith("=") else "fail" if "cliff" in names else "warm")
+        for value, names in named.items()
+    ]
+
+
 def draw_levels(levels: Sequence[Level], axes: Axes) -> Axes:
     """Limits, knees and cliffs as lines across, each named at its right end."""
     for level in levels:
@@ -157,6 +254,15 @@ def svg(made: Figure, *, prefix: str, variables: bool = True, title: str = "") -
         for name, value in PALETTE.items():
             text = text.replace(value, f"var(--{name})")
     return text
+
+
+def _thinned(times: pd.Series, values: pd.Series) -> tuple[Any, Any]:
+    """At most `MOST_POINTS` points, each the highest of its neighbours: a peak is what counts."""
+    if len(times) <= MOST_POINTS:
+        return times, values
+    size = -(-len(times) // MOST_POINTS)
+    groups = np.arange(len(times)) // size
+    return times.groupby(groups).first(), values.groupby(groups).max()
 
 
 def _attribute(text: str) -> str:

@@ -1,6 +1,7 @@
 """Progress on standard error: one living line on a terminal, plain lines elsewhere."""
 
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
@@ -22,6 +23,9 @@ PHASES = {
     "knee": "limits: looking for the knee",
     "quota": "limits: processor time",
     "confirm-limits": "limits: confirming all together",
+    "accepted": "what was accepted, as it stands",
+    "without": "what is to blame",
+    "tighter": "what more could be tightened",
     "backtrack": "a pass was luck: going back",
 }
 
@@ -81,6 +85,16 @@ class Reporter:
     def note(self, text: str) -> None:
         """A line of its own."""
         self._console.print(plain(text), soft_wrap=True)
+
+    def aside(self, print_: Callable[[], None]) -> None:
+        """Let something else print, and begin counting anew: a next run follows."""
+        if self._bar is not None:
+            self._bar.stop()
+        print_()
+        self._trials, self._remaining, self._best, self._phase = 0, 0.0, None, ""
+        self._began = time.monotonic()
+        if self._bar is not None:
+            self._bar.start()
 
     def _rest(self) -> str:
         best = f", best exposure {self._best:.1f}" if self._best is not None else ""

@@ -68,6 +68,33 @@ class Run:
         return path.read_text(encoding="utf-8") if path.exists() else ""
 
 
+def runs_in(results: Path | str, *, scenario: str = "") -> list[Run]:
+    """All runs below a results folder that recommend something, those of nights included, oldest first.
+
+    `scenario` names one to be left. What cannot be read is passed over.
+    """
+    folder = Path(results)
+    found = []
+    for file in (*folder.glob("*/run.json"), *folder.glob("nights/*/*/run.json")):
+        try:
+            run = Run.open(file.parent)
+            if run.recommendation is not None and scenario in ("", run.scenario):
+                found.append(run)
+        except UsageError:
+            continue
+    return sorted(found, key=lambda run: (str(run.facts.get("started_at", "")), run.name))
+
+
+def newest_in(results: Path | str, *, with_limits: bool = False) -> dict[str, Run]:
+    """The newest run of each scenario, by its name; `with_limits` takes only those that fitted any."""
+    found = {}
+    for run in runs_in(results):
+        limits = (run.recommendation or {}).get("limits") or {}
+        if limits.get("trials") or not with_limits:
+            found[run.scenario] = run
+    return found
+
+
 def read_recommendation(path: Path) -> dict[str, Any] | None:
     """What a run recommends, None where there is none. Raises UsageError when this version cannot read it."""
     try:

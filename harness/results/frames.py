@@ -1,95 +1,31 @@
-"""Runs as pandas DataFrames, for plots and notebooks: one tidy table for each kind of fact.
+"""Runs and nights as pandas DataFrames, for plots and notebooks: one tidy table for each kind of fact.
 
-`TABLES` names every column with its dtype, unit and meaning; docs/review.md shows them. What was not measured is NA.
+`columns.TABLES` names every column with its dtype, unit and meaning; docs/review.md shows them. What was not measured
+is NA.
 Import this module only where frames are needed: pandas takes longer to load than the rest of the harness.
 """
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 
+from harness import samples as samples_file
 from harness.judge.culprits import blamed, evidence
+from harness.judge.verdict import Outcome, Verdict
+from harness.limits.limitset import NO_LIMITS
+from harness.limits.run import WINDOW_S, needed_series, read
 from harness.observation import Observation
+from harness.results import nights as nights_file
+from harness.results.accepted import limits_of
+from harness.results.columns import TABLES
 from harness.results.folder import Run
 from harness.unit import catalogue
 from harness.unit.tightening import Tightening
 
 Row = dict[str, Any]
-
-
-class Column(NamedTuple):
-    """dtype as pandas names it; unit "" where there is none."""
-
-    dtype: str
-    unit: str
-    what: str
-
-
-_RUN = {"run": Column("string", "", "name of the run folder")}
-_TRIAL = {**_RUN, "trial": Column("string", "", "trial id, as in trials/ID/")}
-TABLES: Mapping[str, Mapping[str, Column]] = {
-    "runs": {
-        **_RUN,
-        "scenario": Column("string", "", "name of the scenario"),
-        "unit": Column("string", "", "the unit"),
-        "started_at": Column("datetime64[ns, UTC]", "UTC", "when the run began"),
-        "state": Column("string", "", "tight, unconfirmed or partial"),
-        "exposure_before": Column("Float64", "0 to 10", "systemd's exposure of the baseline"),
-        "exposure_after": Column("Float64", "0 to 10", "systemd's exposure of the recommendation"),
-        "trials": Column("Int64", "", "trials made"),
-        "confirmed": Column("Int64", "", "confirming runs that passed"),
-        "duration_s": Column("Float64", "s", "over all sessions of the run"),
-    },
-    "trials": {
-        **_TRIAL,
-        "number": Column("Int64", "", "order in which trials ended, from 1"),
-        "purpose": Column("string", "", "observe, baseline, search, confirm, or what asked for it"),
-        "candidate": Column("string", "", "hash of the drop-in"),
-        "seed": Column("Int64", "", "HARNESS_SEED of its steps"),
-        "repeat": Column("Int64", "", "how often this candidate was tried before"),
-        "tightenings": Column("Int64", "", "tightenings in the candidate"),
-        "reached": Column("string", "", "how far it got"),
-        "outcome": Column("string", "", "pass, fail or unresolved; NA where the walk did not judge it"),
-        "reason": Column("string", "", "why, in one line"),
-        "exposure": Column("Float64", "0 to 10", "systemd's exposure of the candidate"),
-        "duration_s": Column("Float64", "s", "the whole trial"),
-        "boot_s": Column("Float64", "s", "until the machine was up"),
-        "memory_peak_bytes": Column("Int64", "bytes", "peak of the unit's cgroup, page cache included"),
-        "tasks_peak": Column("Int64", "", "most tasks at a time"),
-        "cpu_usage_usec": Column("Int64", "µs", "processor time of the unit"),
-        "oom_kills": Column("Int64", "", "processes killed for lack of memory"),
-        "forks_rejected": Column("Int64", "", "forks refused by TasksMax="),
-    },
-    "steps": {
-        **_TRIAL,
-        "number": Column("Int64", "", "order within the trial, from 1"),
-        "part": Column("string", "", "ready, steps, life-cycle or after"),
-        "step": Column("string", "", "its name in the scenario"),
-        "kind": Column("string", "", "functional or load"),
-        "ok": Column("boolean", "", "did what the scenario expects"),
-        "problem": Column("string", "", "what was wrong, empty when ok"),
-        "status": Column("Int64", "", "exit status"),
-        "duration_s": Column("Float64", "s", "how long it took"),
-        "timed_out": Column("boolean", "", "ended by its time limit"),
-        "service_cpu_s": Column("Float64", "s", "processor time the unit used meanwhile (load steps)"),
-    },
-    "denials": {
-        **_TRIAL,
-        "suspects": Column("string", "", "directives or tightenings the line points to, most likely first"),
-        "line": Column("string", "", "the kernel, journal or step line as written"),
-    },
-    "directives": {
-        **_RUN,
-        "scenario": Column("string", "", "name of the scenario"),
-        "directive": Column("string", "", "its name"),
-        "tightening": Column("string", "", "the value climbed to, or the items denied"),
-        "decision": Column("string", "", "in force, refused, unreached, undecided or not searched"),
-        "standing": Column("string", "", "enforced, already, vacuous or unknown on the host of the run"),
-        "reason": Column("string", "", "why"),
-        "trial": Column("string", "", "the trial that shows it"),
-    },
-}
 
 
 def runs(*of: Run) -> pd.DataFrame:
@@ -115,6 +51,53 @@ def denials(*of: Run) -> pd.DataFrame:
 def directives(*of: Run) -> pd.DataFrame:
     """One row for every tightening the recommendation speaks of, and for every directive it left out."""
     return _frame("directives", (row for run in of for row in _directives(run)))
+
+
+def samples(*of: Run) -> pd.DataFrame:
+    """One row for every sample of every trial that was sampled."""
+    parts = [part for run in of for part in _samples(run)]
+    return pd.concat(parts, ignore_index=True) if parts else _frame("samples", ())
+
+
+def limits(*of: Run) -> pd.DataFrame:
+    """One row for every limit that a run recommends, with what it was fitted to."""
+    return _frame("limits", (row for run in of for row in _limits(run)))
+
+
+def limit_runs(*of: Run) -> pd.DataFrame:
+    """One row for every trial made for limits: what the unit used in it at most."""
+    return _frame("limit_runs", (row for run in of for row in _limit_runs(run)))
+
+
+def nights(results: Path | str) -> pd.DataFrame:
+    """One row for every service in every night below a results folder, oldest first."""
+    return _frame(
+        "nights", (_night(night, item) for night in nights_file.read(Path(results)) for item in night.services)
+    )
+
+
+def risked(limit_runs: pd.DataFrame, *, column: str, values: Iterable[float]) -> pd.DataFrame:
+    """For each of some limits on a column of `limit_runs`, how many runs without limits went above it.
+
+    Columns: `limit`, `runs`, `above`, `share`. Censored runs count where they are above, and not where they are below.
+    """
+    runs = limit_runs[limit_runs["role"].eq("measured") & limit_runs[column].notna()]
+    used, free = runs[column].astype(float), runs["censored"].eq("")
+    rows = []
+    for value in values:
+        above = int((used > value).sum())
+        counted = int((free | (used > value)).sum())
+        rows.append({"limit": value, "runs": counted, "above": above, "share": above / counted if counted else None})
+    return pd.DataFrame(rows, columns=["limit", "runs", "above", "share"])
+
+
+def decisions(directives: pd.DataFrame) -> pd.DataFrame:
+    """Directives as rows, scenarios as columns: how many of its tightenings are in force and refused in each."""
+    counted = directives.groupby(["directive", "scenario", "decision"]).size().unstack("decision", fill_value=0)
+    told = [
+        ", ".join(f"{int(count)} {name}" for name, count in row.items() if count) for row in counted.to_dict("records")
+    ]
+    return pd.Series(told, index=counted.index).unstack("scenario").fillna("")
 
 
 def _each(table: str, rows: Callable[[Observation], Iterable[Row]], of: Iterable[Run]) -> pd.DataFrame:
@@ -225,3 +208,96 @@ def _directives(run: Run) -> Iterable[Row]:
 def _label(label: str) -> Row:
     key = Tightening.from_label(label)
     return {"directive": key.directive, "tightening": key.rung or " ".join(f"-{item}" for item in key.items)}
+
+
+def _roles(run: Run) -> dict[str, str]:
+    """Trial → what it was made for, of those made for limits."""
+    told = ((run.recommendation or {}).get("limits") or {}).get("runs", {})
+    return {trial: role for role in ("measured", "tried", "confirming") for trial in told.get(role, ())}
+
+
+def _samples(run: Run) -> Iterable[pd.DataFrame]:
+    roles = _roles(run)
+    censored = (((run.recommendation or {}).get("limits") or {}).get("runs") or {}).get("censored", {})
+    dtypes = {name: item.dtype for name, item in TABLES["samples"].items()}
+    for seen in run.observations:
+        frame = _sampled(run, seen)
+        if frame is not None:
+            told = frame.assign(
+                run=run.name,
+                trial=seen.trial_id,
+                role=roles.get(seen.trial_id, ""),
+                censored=seen.trial_id in censored,
+                memory_needed_bytes=needed_series(frame),
+                cpu_percent=_cpu_percent(frame),
+            )
+            yield told.astype(dtypes)[list(dtypes)]
+
+
+def _sampled(run: Run, seen: Observation) -> pd.DataFrame | None:
+    """Samples of a trial; None where there are none, or a crash tore the file."""
+    try:
+        return samples_file.read(run.store.trial_folder(seen.trial_id))
+    except ValueError:
+        return None
+
+
+def _cpu_percent(frame: pd.DataFrame) -> pd.Series:
+    """Processor time over the 100 ms before each row, within one life of the unit's cgroup."""
+    found = pd.Series(np.nan, index=frame.index)
+    for _, part in frame.dropna(subset=["cpu_usage_usec"]).groupby("incarnation"):
+        times_s, used = part["time_s"].to_numpy(float), part["cpu_usage_usec"].to_numpy(float)
+        before = np.interp(times_s - WINDOW_S, times_s, used)
+        found[part.index] = np.where(times_s - WINDOW_S >= times_s[0], (used - before) / (1e4 * WINDOW_S), np.nan)
+    return found
+
+
+def _limits(run: Run) -> Iterable[Row]:
+    told = (run.recommendation or {}).get("limits") or {}
+    for item in limits_of(run.recommendation or {}):
+        fitted = item.get("fitted_to") or {}
+        yield {
+            **item,
+            **{name: fitted.get(name) for name in ("median", "largest", "bound", "runs")},
+            "run": run.name,
+            "scenario": run.scenario,
+            "confirmed": told["state"] == "confirmed",
+            "clean_runs": told["clean_runs"],
+        }
+
+
+def _limit_runs(run: Run) -> Iterable[Row]:
+    roles, verdicts = _roles(run), _verdicts(run)
+    for seen in run.observations:
+        if seen.trial_id in roles:
+            verdict = verdicts.get(seen.trial_id, {})
+            outcome = Outcome(verdict.get("outcome", Outcome.UNRESOLVED.value))
+            used = read(seen, Verdict(outcome, verdict.get("reason", "")), _sampled(run, seen), NO_LIMITS)
+            names = ("needed_bytes", "peak_bytes", "cpu_percent", "window_percent", "tasks", "fd_highest", "start_s")
+            yield {
+                **{name: getattr(used, name) for name in names},
+                "run": run.name,
+                "trial": seen.trial_id,
+                "role": roles[seen.trial_id],
+                "outcome": outcome.value,
+                "censored": "; ".join(used.censored),
+            }
+
+
+def _night(night: nights_file.Night, item: nights_file.Service) -> Row:
+    numbers = {limit["directive"]: limit.get("number") for limit in item.limits}
+    return {
+        "night": night.name,
+        "started_at": night.started_at,
+        "scenario": item.scenario,
+        "word": item.word.value,
+        "reason": item.reason,
+        "causes": "; ".join(item.causes),
+        "exposure": item.exposure,
+        "exposure_accepted": item.exposure_accepted,
+        "memory_max_bytes": numbers.get("MemoryMax"),
+        "cpu_quota_percent": numbers.get("CPUQuota"),
+        "tasks_max": numbers.get("TasksMax"),
+        "trials": item.trials,
+        "duration_s": item.duration_s,
+    }

@@ -44,6 +44,19 @@ def lines(wanted: str, written: Iterable[str], needs: Needs, seen: Seen | None) 
     return (*found, *([("AmbientCapabilities", " ".join(kept))] if kept else []))
 
 
+def read_back(drop_in: str) -> tuple[tuple[str, str], ...]:
+    """The assignments that `lines` gave to a drop-in, from its head; none where it has none."""
+    found: list[tuple[str, str]] = []
+    for line in drop_in.splitlines():
+        key, assigns, value = line.partition("=")
+        if not assigns or key.startswith("#"):
+            continue
+        if key not in (("User", "DynamicUser") if not found else (*HANDED_OVER, "AmbientCapabilities")):
+            break
+        found.append((key, value))
+    return tuple(found)
+
+
 def _is_directory(path: str, paths: Iterable[str]) -> bool:
     """Whether something was written in it, rather than it itself: only a directory can be handed over."""
     return any(other.startswith(f"{path}/") for other in paths)

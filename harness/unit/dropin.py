@@ -18,7 +18,7 @@ _ADDED_TO = "BindReadOnlyPaths"
 _Lines = list[tuple[str, str]]
 FILE_NAME = "50-harness.conf"
 # Not in the catalogue: they are fitted and not searched.
-_LIMITS = (
+LIMITS = (
     *("MemoryHigh", "MemoryMax", "MemorySwapMax", "CPUQuota", "CPUQuotaPeriodSec", "TasksMax"),
     *("LimitNOFILE", "LimitNPROC"),
 )
@@ -179,4 +179,4 @@ def _overridden(drop_in: UnitFile) -> set[str]:
         adds = directive.kind in {Kind.PATHS, Kind.LIST} and values and values[0] != ""
         if values and not adds:
             found.update(directive.keys)
-    return found | {key for key in _LIMITS if drop_in.lines("Service", key)}
+    return found | {key for key in LIMITS if drop_in.lines("Service", key)}

@@ -17,7 +17,7 @@ import pytest
 
 from harness import samples
 from harness.observation import Observation
-from harness.session import think_again
+from harness.stored import think_again
 from harness.unit import catalogue
 from harness.unit.canary import CanaryResult, Standing
 from harness.unit.quantity import MIB

@@ -9,7 +9,8 @@ from harness.errors import UsageError
 from harness.results.earlier import check_earlier
 from harness.results.folder import Run
 from harness.scenario import Scenario
-from harness.session import Options, think_again, tune
+from harness.session import Options, tune
+from harness.stored import think_again
 from harness.unit import catalogue
 from tests.systemd import tiny
 

@@ -17,7 +17,8 @@ from harness.machine.sampler import control_group
 from harness.machine.service import Service
 from harness.results.store import Store
 from harness.scenario import Scenario, load
-from harness.session import Options, think_again, tune
+from harness.session import Options, tune
+from harness.stored import think_again
 from harness.trial.run import Trial, run_trial
 from harness.tune import Only
 from harness.unit.quantity import MIB, parse_size
