@@ -64,10 +64,14 @@ def fitted(tmp_path: Path, what: str, **kinds: object) -> tuple[Found, Store]:
 
 @pytest.mark.alone
 def test_memory_that_is_held(tmp_path):
-    found, store = fitted(tmp_path, "holds", load_s=0.5)
+    found, store = fitted(tmp_path, "holds", load_s=0.5, limits=FEW + "memory_high = true\n")
     assert found.state is State.CONFIRMED, found.stop
     least = appetite.HELD_MIB * MIB
-    assert least <= found.limits.memory_bytes <= 1.25 * (least + (appetite.NOISE_MIB + 10) * MIB)
+    fitted_bytes = found.limits.memory_high_bytes or found.limits.memory_bytes
+    assert least <= fitted_bytes <= 1.25 * (least + (appetite.NOISE_MIB + 10) * MIB)
+    unified = store.facts["inspection"]["cgroups"] == "v2"
+    assert (found.limits.memory_high_bytes is not None) == unified
+    assert any(note.startswith("no MemoryHigh=") for note in found.notes) != unified
     again, _ = think_again(store.folder)
     assert again.limits is not None
     assert again.limits.limits == found.limits
