@@ -74,9 +74,9 @@ def test_runs_for_limits_need_what_the_limit_was_fitted_to():
     run = sample.sample()
     limits = frames.limits(run).set_index("directive")
     used = frames.limit_runs(run)
-    free = used[used["role"].eq("measured") & used["censored"].eq("")]
-    assert free["needed_bytes"].max() == limits.loc["MemoryMax", "largest"]
-    assert free["tasks"].max() == limits.loc["TasksMax", "largest"]
+    measured = used[used["role"].eq("measured") & used["outcome"].eq("pass")]
+    assert measured["needed_bytes"].max() == limits.loc["MemoryMax", "largest"]
+    assert measured["tasks"].max() == limits.loc["TasksMax", "largest"]
 
 
 def test_what_a_smaller_limit_would_risk():

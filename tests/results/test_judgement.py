@@ -109,4 +109,4 @@ def test_limits_move_only_when_a_second_fit_says_so(accepted, now):
     assert word(replace(evidence, again=copy.deepcopy(accepted.recommendation))) is Word.SAME
     judged = judge_night(replace(evidence, again=again))
     assert judged.word is Word.LIMITS
-    assert judged.reason == "MemoryMax: 22272K → 44M"
+    assert judged.reason == f"MemoryMax: {limits_of(accepted.recommendation)[0]['value']} → 44M"
