@@ -10,11 +10,12 @@ TEST_PACKAGES := redis-server nginx curl openssl chromium nix-bin ansible-core
 GUEST_PACKAGES := mmdebstrap qemu-system-x86 e2fsprogs
 
 .DELETE_ON_ERROR:
-.PHONY: setup demo test test-larger test-v2 test-v2-short test-quick lint bench bench-limits bench-fits bench-review clean help
+.PHONY: setup demo flask-mongo test test-larger test-v2 test-v2-short test-quick lint bench bench-limits bench-fits bench-review clean help
 
 help:
 	@echo "make setup       Debian packages and a virtual environment with the command $(BIN)/harness"
 	@echo "make demo        tunes Debian's redis-server from its stripped unit to a hardened drop-in"
+	@echo "make flask-mongo Python packages of the scenario flask-mongo, beside it"
 	@echo "make test        linters, types, and all tests, with real boots (root)"
 	@echo "make test-larger the scenarios of postgresql, mosquitto, unbound, sshd, asgi and node"
 	@echo "make test-v2     harness in a guest with Debian 13, systemd 257 and cgroup v2 alone (test-v2-short: the main parts)"
@@ -42,6 +43,17 @@ $(BIN)/.dev: $(BIN)/.base
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
 
+# Python packages of a scenario, from the package registry; machines are shown them. Debian's own Python runs them inside.
+TREE := scenarios/trees/flask-mongo
+flask-mongo: $(TREE).made
+$(TREE).made: scenarios/flask-mongo/requirements.txt
+	rm -rf $(TREE)
+	mkdir -p $(TREE)
+	/usr/bin/python3 -m venv $(TREE)/venv
+	$(TREE)/venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r $<
+	chmod -R go+rX $(TREE)
+	@touch $@
+
 demo: $(BIN)/.base
 	$(call install,$(DEMO_PACKAGES))
 	$(BIN)/harness tune scenarios/redis.toml --only directives
@@ -56,7 +68,7 @@ test: lint
 	$(BIN)/pytest -n 2 --dist worksteal -m "not alone and not larger and not v2"
 	$(BIN)/pytest -m "alone and not larger and not v2"
 
-test-larger: lint
+test-larger: lint flask-mongo
 	$(call install,$(TEST_PACKAGES) $(LARGER_PACKAGES))
 	$(BIN)/pytest -m larger
 

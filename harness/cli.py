@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 
 from harness import apart, session, stored
+from harness import check as check_module
 from harness import init as init_module
 from harness.commands import nightly as nightly_commands
 from harness.commands import review as review_commands
@@ -15,6 +16,7 @@ from harness.deploy import commands
 from harness.deploy.parts import Part
 from harness.errors import ExitStatus, HarnessError, UsageError
 from harness.machine import doctor as doctor_module
+from harness.report import check as check_report
 from harness.report import trial as trial_report
 from harness.report.canaries import show as show_canaries
 from harness.report.limits import show as show_limits
@@ -24,7 +26,7 @@ from harness.report.progress import Reporter
 from harness.report.summary import console, show
 from harness.report.why import explain
 from harness.results.earlier import check_earlier, scenario_path
-from harness.scenario import load
+from harness.scenario import Start, load
 from harness.tune import Only
 
 app = typer.Typer(
@@ -61,6 +63,32 @@ def doctor(boot: Annotated[bool, typer.Option(help="Boot one machine as well")] 
         raise typer.Exit(ExitStatus.MACHINE)
     if boot:
         show_canaries(session.host_canaries(), out)
+
+
+@app.command()
+def check(
+    unit: Annotated[str, typer.Argument(help="An installed service, or the path of a unit file", show_default=False)],
+    filters: Annotated[bool, typer.Option("--filters", help="Read its system call filters: stops it for a moment")] = (
+        False
+    ),
+    canaries: Annotated[bool, typer.Option("--canaries", help="Try in a machine what this host enforces")] = False,
+    every: Annotated[bool, typer.Option("--all", help="List directives that are not set, too")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object")] = False,
+    least: Annotated[int, typer.Option("--min", min=0, max=100, help="Exit with 1 below this score")] = 0,
+) -> None:
+    """Say what a unit's lines do, which of them the kernel enforces, which do nothing, and what is open.
+
+    Changes nothing. Exits with 1 below --min, or where something that is set is not enforced.
+
+    Example: harness check nginx.service --min 60
+    """
+    found = check_module.check(unit, read_filters=filters, try_canaries=canaries)
+    if as_json:
+        sys.stdout.write(check_report.to_json(found) + "\n")
+    else:
+        check_report.show(found, console(), every=every)
+    if found.not_enforced or found.score < least:
+        raise typer.Exit(ExitStatus.NO_LONGER_WORKS)
 
 
 @app.command()
@@ -114,6 +142,7 @@ def tune(
     earlier: Annotated[Path | None, typer.Option("--from", help="Go on from the answer of an earlier run")] = None,
     scenario_changed: Annotated[bool, typer.Option("--scenario-changed", help="Its scenario is another now")] = False,
     full: Annotated[bool, typer.Option("--full", help="With --from: try again all that it refused")] = False,
+    start: Annotated[Start | None, typer.Option(help="Where to start, instead of what the scenario says")] = None,
 ) -> None:
     """Find the tightest configuration that works, with limits; goes on with a run that was cut off.
 
@@ -124,6 +153,7 @@ def tune(
     with Reporter() as reporter:
         listener = session.Listener(reporter.phase, reporter.observation, reporter.note)
         loaded = load(scenario)
+        loaded = loaded if start is None else loaded.model_copy(update={"start": start})
         check_earlier(loaded, earlier, changed=scenario_changed)
         answer, store = session.tune(loaded, options, listener)
     apart.write_page(store.folder)

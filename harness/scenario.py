@@ -57,6 +57,14 @@ class Start(Enum):
     STRIPPED = "stripped"
 
 
+def _lasting_path(value: str) -> str:
+    if ".." in value.split("/") or value.endswith("/"):
+        raise ValueError("must be the path of a file, without `..`")
+    if re.match(r"^/+(run|proc|sys|dev|tmp|var/run|var/lock)(/|$)", value):
+        raise ValueError("this directory is made new at boot; install elsewhere, or make it in a step")
+    return value
+
+
 class InstalledFile(Table):
     """A file from beside the scenario that is put into the machine before it boots."""
 
@@ -70,11 +78,22 @@ class InstalledFile(Table):
     @field_validator("target")
     @classmethod
     def _lasting(cls, value: str) -> str:
-        if ".." in value.split("/") or value.endswith("/"):
-            raise ValueError("must be the path of a file, without `..`")
-        if re.match(r"^/+(run|proc|sys|dev|tmp|var/run|var/lock)(/|$)", value):
-            raise ValueError("this directory is made new at boot; install elsewhere, or make it in a step")
-        return value
+        return _lasting_path(value)
+
+
+class Tree(Table):
+    """A directory that machines are shown: programs that no package brings, such as a virtual environment."""
+
+    source: str = Field(min_length=1, description="Directory relative to the scenario file")
+    target: AbsolutePath = Field(
+        description="Absolute path inside the machine, not below /run, /proc, /sys, /dev or /tmp"
+    )
+    made_by: str = Field(min_length=1, description="Command line that makes it, told where it is missing")
+
+    @field_validator("target")
+    @classmethod
+    def _lasting(cls, value: str) -> str:
+        return _lasting_path(value)
 
 
 class Companion(Table):
@@ -107,6 +126,7 @@ class Scenario(Table):
     root: AbsolutePath = Field("/", description="Root tree the machine is made from (never written to)")
     packages: tuple[str, ...] = Field((), description="Debian packages that must be installed in the root tree")
     files: tuple[InstalledFile, ...] = Field((), description="Files to put into the machine")
+    trees: tuple[Tree, ...] = Field((), description="Directories that are shown inside, for what no package brings")
     companions: tuple[Companion, ...] = Field((), description="Other services it talks to")
     networks: tuple[Network, ...] = Field((), description="Networks it may talk to beside the local ones, as CIDR")
     capabilities: tuple[GRANTABLE_CAPABILITIES, ...] = Field(
@@ -163,6 +183,11 @@ class Scenario(Table):
         return self.path.parent / self.name
 
     @property
+    def tree_paths(self) -> dict[str, Path]:
+        """The directories that are shown inside, by the path there."""
+        return {each.target: (self.path.parent / each.source).resolve() for each in self.trees}
+
+    @property
     def addresses(self) -> tuple[str, ...]:
         """All addresses that the machine's network needs beside loopback."""
         return tuple(dict.fromkeys(address for companion in self.companions for address in companion.addresses))
@@ -186,7 +211,8 @@ class Scenario(Table):
         result = {}
         if self.folder.is_dir():
             for file in sorted(self.folder.rglob("*")):
-                if file.is_file() and "__pycache__" not in file.parts:
+                # What is written for people is no part of what is tried.
+                if file.is_file() and "__pycache__" not in file.parts and file.suffix != ".md":
                     mode = 0o755 if file.stat().st_mode & 0o100 else 0o644
                     result[f"{INSIDE}/{file.relative_to(self.folder)}"] = (file.read_bytes(), mode, (0, 0))
         for item in self.files:
@@ -230,6 +256,7 @@ _WORDING = Wording(
         "after": Step,
         "life_cycle": LifeCycle,
         "files": InstalledFile,
+        "trees": Tree,
         "companions": Companion,
         "ready": Ready,
         "limits": Limits,
@@ -309,6 +336,7 @@ __all__ = [
     "Start",
     "Step",
     "StepKind",
+    "Tree",
     "load",
     "schema_json",
 ]

@@ -78,6 +78,9 @@ def check_ready(scenario: Scenario) -> None:
             f"{scenario.path}: packages not installed{where}: {', '.join(missing)}",
             hint=f"apt-get install --no-install-recommends {' '.join(missing)}",
         )
+    for shown in scenario.trees:
+        if not scenario.tree_paths[shown.target].is_dir():
+            raise UsageError(f"{scenario.path}: there is no directory {shown.source}", hint=f"run `{shown.made_by}`")
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ RANKS = {
     "mistakes": 0,
     "observation": 1,
     "inspection": 1,
+    "check": 7,
     "unit": 1,
     "scenario": 1,
     "judge": 2,
@@ -42,7 +43,7 @@ RANKS = {
 }
 TOUCHING = {
     *("machine", "trial", "attempts", "bare", "fitting", "tune", "deploy", "init", "stored", "session", "recheck"),
-    *("nightly", "apart", "schedule", "notebook", "commands", "cli"),
+    *("check", "nightly", "apart", "schedule", "notebook", "commands", "cli"),
 }
 THINKING = set(RANKS) - TOUCHING
 ONLY_IMPORTERS = {

@@ -51,7 +51,8 @@ class MachineSpec:
     """What a machine is made of: the root tree, files to put in before boot, capabilities and addresses it gets.
 
     `files` maps a path inside to content, mode and owner ids; `capabilities` names those of `WITHHELD` that it is
-    given after all; `addresses` are put on a dummy link, such as `10.1.2.3/24`.
+    given after all; `addresses` are put on a dummy link, such as `10.1.2.3/24`; `trees` maps paths inside to
+    directories of the host that are shown there and never written to.
     """
 
     root: Path = Path("/")
@@ -59,6 +60,7 @@ class MachineSpec:
     keep_units: frozenset[str] = frozenset()
     capabilities: frozenset[str] = frozenset()
     addresses: tuple[str, ...] = ()
+    trees: Mapping[str, Path] = field(default_factory=dict)
 
 
 def _start_ticks(pid: int | str) -> str:
@@ -163,7 +165,7 @@ class Machine:
         self.check_space()
         self._cgroups.create()
         self._scratch.chmod(0o700)
-        self.overlay = Overlay(self.spec.root, self._scratch)
+        self.overlay = Overlay(self.spec.root, self._scratch, self.spec.trees)
         quiet.prepare(self.overlay, keep=self.spec.keep_units)
         self.overlay.put("/harness-init", _package_file("init.sh"), mode=0o755)
         for path, (content, mode, owner) in self.spec.files.items():
@@ -184,16 +186,7 @@ class Machine:
         # 257 takes cgroup v1 only when told so; in a container the argument stands for the kernel command line.
         systemd = ["/harness-init", _systemd_of(self.spec.root), "SYSTEMD_CGROUP_ENABLE_LEGACY_FORCE=1"]
         # Dying with the harness is the kernel's business here, so that `kill -9` leaves no machine running.
-        return [
-            "setpriv",
-            "--pdeathsig",
-            "KILL",
-            *namespace,
-            *launch,
-            *nspawn,
-            *systemd,
-            "--unit=basic.target",
-        ]
+        return ["setpriv", "--pdeathsig", "KILL", *namespace, *launch, *nspawn, *systemd, "--unit=basic.target"]
 
     def _boot(self) -> None:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:

@@ -25,6 +25,7 @@ def inspect(scenario: Scenario) -> Inspection:
         files=scenario.machine_files(),
         keep_units=frozenset({scenario.unit}) if quiet.is_masked(scenario.unit) else frozenset(),
         capabilities=frozenset(scenario.capabilities),
+        trees=scenario.tree_paths,
     )
     with Machine(spec) as machine:
         service = Service(machine, scenario.unit)

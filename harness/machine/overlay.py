@@ -9,7 +9,7 @@ their fsync from costing anything (Documentation/filesystems/overlayfs.rst, Linu
 import os
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -55,9 +55,12 @@ def mounts_below(root: Path, mountinfo: str) -> list[PurePosixPath]:
 
 
 class Overlay:
-    """The overlays of one machine, with their upper layers in `scratch` (made by the caller, removed by `remove`)."""
+    """The overlays of one machine, with their upper layers in `scratch` (made by the caller, removed by `remove`).
 
-    def __init__(self, root: Path, scratch: Path) -> None:
+    `trees` are directories that are shown at a path inside instead of what the root tree has there.
+    """
+
+    def __init__(self, root: Path, scratch: Path, trees: Mapping[str, Path] | None = None) -> None:
         if not (root / "usr").is_dir():
             raise MachineError(
                 f"{root} is not a root tree: it has no usr/",
@@ -68,16 +71,20 @@ class Overlay:
         self.scratch = scratch
         self._before: dict[str, tuple[int, int]] = {}
         points = [PurePosixPath("."), *mounts_below(root, Path("/proc/self/mountinfo").read_text())]
-        self.layers = [self._layer(number, at) for number, at in enumerate(points)]
+        self.layers = [self._layer(number, at, root / at) for number, at in enumerate(points)]
         for directory in FRESH:
             self._fresh(directory)
+        for path, tree in sorted((trees or {}).items()):
+            at = self.resolve(path)
+            self._make_parents(self._upper_of(at))
+            self.layers = sorted([*self.layers, self._layer(len(self.layers), at, tree)], key=lambda layer: layer.at)
 
-    def _layer(self, number: int, at: PurePosixPath) -> Layer:
+    def _layer(self, number: int, at: PurePosixPath, lower: Path) -> Layer:
         upper, work = self.scratch / f"upper{number}", self.scratch / f"work{number}"
         upper.mkdir()
         work.mkdir()
-        _copy_metadata(self.root / at, upper)
-        return Layer(at, self.root / at, upper, work)
+        _copy_metadata(lower, upper)
+        return Layer(at, lower, upper, work)
 
     def _fresh(self, directory: str) -> None:
         """Hide what the root tree has in `directory`: it belongs to the host's running system."""

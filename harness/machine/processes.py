@@ -23,11 +23,11 @@ def snapshot(leader: int, pids: Iterable[int], *, seen_at: str) -> list[Process]
     found = []
     for pid in pids:
         try:
-            fields = _status(pid)
-            apart = tuple(kind for kind in NAMESPACES if _namespace(pid, kind) != _namespace(leader, kind))
+            fields = status_fields(pid)
+            apart = namespaces_apart(pid, leader)
         except OSError:
             continue
-        if "Uid" not in fields or fields.get("State", "").startswith("Z") or _is_systemds(fields["Name"]):
+        if "Uid" not in fields or fields.get("State", "").startswith("Z") or is_systemds(fields["Name"]):
             continue
         found.append(
             Process(
@@ -47,7 +47,7 @@ def snapshot(leader: int, pids: Iterable[int], *, seen_at: str) -> list[Process]
     return found
 
 
-def _is_systemds(comm: str) -> bool:
+def is_systemds(comm: str) -> bool:
     """Whether it is still systemd's child, not yet confined, and about to become the unit's process.
 
     systemd calls it `(program)`, and `systemd-executor` for a moment since 254. A service of Type=simple is active
@@ -74,11 +74,17 @@ def _bytes(text: str) -> int | None:
     return int(number) * 1024 if number.isdigit() else None
 
 
+def namespaces_apart(pid: int, leader: int) -> tuple[str, ...]:
+    """Kinds of namespace that the process does not share with `leader`. Raises OSError when it has ended."""
+    return tuple(kind for kind in NAMESPACES if _namespace(pid, kind) != _namespace(leader, kind))
+
+
 def _namespace(pid: int, kind: str) -> str:
     return str(Path(f"/proc/{pid}/ns/{kind}").readlink())
 
 
-def _status(pid: int) -> dict[str, str]:
+def status_fields(pid: int) -> dict[str, str]:
+    """The lines of /proc/PID/status. Raises OSError when it has ended."""
     text = Path(f"/proc/{pid}/status").read_text(errors="replace")
     return {key: value.strip() for key, _, value in (line.partition(":") for line in text.splitlines())}
 

@@ -101,5 +101,5 @@ def _paths(answer: Answer, folder: Path) -> Text:
 
 
 def console(*, stderr: bool = False) -> Console:
-    """A console that does not break paths and highlights nothing by guess."""
-    return Console(stderr=stderr, highlight=False, soft_wrap=False)
+    """A console that does not break paths, highlights nothing by guess and makes no pictures of `:100:`."""
+    return Console(stderr=stderr, highlight=False, soft_wrap=False, emoji=False)

@@ -116,6 +116,7 @@ def _spec(trial: Trial, *, with_strace: bool) -> MachineSpec:
         keep_units=frozenset(unit for unit in units if quiet.is_masked(unit)),
         capabilities=frozenset(scenario.capabilities),
         addresses=scenario.addresses,
+        trees=scenario.tree_paths,
     )
 
 

@@ -78,7 +78,8 @@ class Hints:
 class Directive:
     """One directive of [Service].
 
-    `version` is the first systemd that knows it (187 stands for "older than that"), `default` the text that says what
+    `version` is the first systemd that knows it (187 stands for "older than that"), `effect` what it does for people
+    ("keeps it from ..."), `default` the text that says what
     holds without the directive, `dynamic_user` the rung that DynamicUser=yes forces, `why_not` why it is not searched,
     `stripped` whether it is confinement that a stripped unit goes without.
     """
@@ -86,6 +87,7 @@ class Directive:
     name: str
     kind: Kind
     version: int
+    effect: str
     section: str = "Service"
     manual: str = "systemd.exec(5)"
     aliases: tuple[str, ...] = ()

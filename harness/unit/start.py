@@ -10,8 +10,8 @@ from harness.unit.catalogue import Directive, Kind, Rung, load
 from harness.unit.unitfile import UnitFile
 
 # parse_boolean() of systemd, which compares without regard to case.
-_TRUE = frozenset({"1", "yes", "y", "true", "t", "on"})
-_FALSE = frozenset({"0", "no", "n", "false", "f", "off"})
+TRUE = frozenset({"1", "yes", "y", "true", "t", "on"})
+FALSE = frozenset({"0", "no", "n", "false", "f", "off"})
 _EVERY_ADDRESS = (frozenset({"any"}), frozenset({"0.0.0.0/0", "::/0"}))
 _LOCALHOST = (frozenset({"localhost"}), frozenset({"127.0.0.0/8", "::1/128"}), frozenset({"127.0.0.0/8", "::1"}))
 
@@ -93,7 +93,7 @@ class Start:
     @property
     def dynamic_user(self) -> bool:
         """Whether DynamicUser= is on, which forces some confinement by itself."""
-        return self.last("DynamicUser").lower() in _TRUE or ("DynamicUser", "yes") in self.run_as
+        return self.last("DynamicUser").lower() in TRUE or ("DynamicUser", "yes") in self.run_as
 
     @property
     def has_user(self) -> bool:
@@ -148,9 +148,9 @@ def _value(directive: Directive, start: Start) -> str:
         return ""  # a list that was reset last
     value = _last(directive, start)
     names = {rung.value for rung in directive.rungs}
-    if value.lower() in _TRUE and "yes" in names:
+    if value.lower() in TRUE and "yes" in names:
         return "yes"
-    return "no" if value.lower() in _FALSE and "no" in names else value
+    return "no" if value.lower() in FALSE and "no" in names else value
 
 
 def _on_masks(directive: Directive, text: str) -> tuple[Rung, tuple[Rung, ...]]:

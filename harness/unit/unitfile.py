@@ -7,7 +7,7 @@ section) is left out; a broken section header, for which systemd refuses the who
 
 import re
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from harness.errors import UnitError
 
@@ -19,12 +19,16 @@ _HEADING = re.compile(r"# (/.+\.(?:service|socket|mount|swap|slice|scope|timer|p
 
 @dataclass(frozen=True)
 class Assignment:
-    """One `key=value` line: its section without brackets, and the file it stands in, "" when that is not known."""
+    """One `key=value` line: its section without brackets, and the file it stands in, "" when that is not known.
+
+    `line` is its number there, of its last physical line as in systemd's own messages; it is no part of what it says.
+    """
 
     section: str
     key: str
     value: str
     source: str = ""
+    line: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True)
@@ -124,10 +128,10 @@ def _opens_file(rest: list[str]) -> bool:
     return True
 
 
-def _logical_lines(lines: list[str]) -> Iterator[str]:
-    """Lines with comments dropped and continuations joined, the backslash turned into a blank."""
+def _logical_lines(lines: list[str]) -> Iterator[tuple[int, str]]:
+    """Lines with their numbers, comments dropped and continuations joined, the backslash turned into a blank."""
     held = ""
-    for line in lines:
+    for number, line in enumerate(lines, start=1):
         text = line.lstrip(_BLANK)
         # A comment between continued lines is skipped and does not end them: systemd.syntax(7).
         if text.startswith(("#", ";")):
@@ -136,14 +140,14 @@ def _logical_lines(lines: list[str]) -> Iterator[str]:
         if (len(held) - len(held.rstrip("\\"))) % 2:
             held = held[:-1] + " "
             continue
-        yield held.strip(_BLANK)
+        yield number, held.strip(_BLANK)
         held = ""
-    yield held.strip(_BLANK)
+    yield len(lines), held.strip(_BLANK)
 
 
 def _assignments(lines: list[str], source: str) -> Iterator[Assignment]:
     section = ""
-    for line in _logical_lines(lines):
+    for number, line in _logical_lines(lines):
         if line.startswith("["):
             if not line.endswith("]"):
                 raise UnitError(
@@ -155,4 +159,4 @@ def _assignments(lines: list[str], source: str) -> Iterator[Assignment]:
         key, equals, value = line.partition("=")
         key = key.strip(_BLANK)
         if section and key and equals:
-            yield Assignment(section, key, value.strip(_BLANK), source)
+            yield Assignment(section, key, value.strip(_BLANK), source, number)

@@ -201,3 +201,23 @@ class TestMounts:
         (tmp_path / "file").write_text("")
         where = [f"{tmp_path}/{name}" for name in ("run/x", "tmp", "var/tmp", "file", "gone")]
         assert self.below(tmp_path, *((name, "ext4") for name in (*where, "/elsewhere"))) == []
+
+
+def test_a_tree_is_shown_inside_and_never_written_to(root, tmp_path):
+    tree = tmp_path / "venv"
+    (tree / "bin").mkdir(parents=True)
+    tree.chmod(0o750)
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    overlay = Overlay(root, scratch, {"/usr/app": tree})
+    assert [str(layer.at) for layer in overlay.layers] == [".", "usr/app"]
+    assert f"usr/app\tlowerdir={tree},upperdir={scratch}/upper1," in overlay.plan()
+    # The mount point exists in the layer around it, with the tree's own permissions above.
+    assert (upper(overlay) / "usr/app").is_dir()
+    assert stat.S_IMODE(overlay.layers[1].upper.stat().st_mode) == 0o750
+    overlay.put("/usr/app/main.py", b"x")
+    assert (overlay.layers[1].upper / "main.py").read_text() == "x"
+    assert sorted(path.name for path in tree.rglob("*")) == ["bin"]
+    overlay.seal()
+    (overlay.layers[1].upper / "cache").write_text("y")
+    assert overlay.changed() == ["/usr/app/cache"]

@@ -127,6 +127,6 @@ def test_a_process_of_systemds_own_is_left_out(monkeypatch):
     """Before it becomes the unit's process it has neither its name nor its confinement."""
     fields = {"NSpid": "7", "Uid": "0 0 0 0", "Gid": "0 0 0 0", "CapEff": "0", "CapBnd": "0", "State": "S (sleeping)"}
     names = iter(["(tiny)", "systemd-executo", "tiny"])
-    monkeypatch.setattr("harness.machine.processes._status", lambda pid: {**fields, "Name": next(names)})
+    monkeypatch.setattr("harness.machine.processes.status_fields", lambda pid: {**fields, "Name": next(names)})
     monkeypatch.setattr("harness.machine.processes._namespace", lambda pid, kind: kind)
     assert [process.comm for process in snapshot(1, [7, 7, 7], seen_at="now")] == ["tiny"]

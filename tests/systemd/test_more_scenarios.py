@@ -40,6 +40,14 @@ TRAPS = [
     ("asgi", ("ReadOnlyPaths=/tmp",), "temporary file"),
     ("asgi", ("SystemCallFilter=~connect", EPERM), "name look-up"),
     ("asgi", ("ProcSubset=pid",), "memory figures"),
+    # Health check and readiness are content with all of these.
+    ("flask-mongo", ("IPAddressDeny=any", "IPAddressAllow=localhost"), "orders are in the database"),
+    (
+        "flask-mongo",
+        ("ProtectSystem=strict", "ReadWritePaths=/opt/orders /tmp /var/log/orders"),
+        "export is on disk",
+    ),
+    ("flask-mongo", ("InaccessiblePaths=/opt/orders/reader.py",), "receipt is read"),
     ("node", ("MemoryDenyWriteExecute=yes",), "ready"),
     ("node", ("LimitFSIZE=1M",), "upload"),
     ("node", ("SystemCallFilter=~setpriority", EPERM), "child processes"),

@@ -30,6 +30,8 @@ class Bench:
     def __init__(self, name: str) -> None:
         self.scenario: Scenario = load(SCENARIOS / f"{name}.toml")
         missing = doctor.missing_packages(self.scenario.packages, Path(self.scenario.root))
+        shown = ((tree.made_by, self.scenario.tree_paths[tree.target]) for tree in self.scenario.trees)
+        missing += [f"`{made_by}`" for made_by, path in shown if not path.is_dir()]
         try:
             doctor.require()
         except HarnessError as error:

@@ -1,0 +1,41 @@
+"""Paths that a unit's lines name, as its processes would see them."""
+
+from pathlib import PurePosixPath
+
+from harness.unit.start import words
+from harness.unit.unitfile import UnitFile
+
+DIRECTIVES = (
+    "ReadOnlyPaths", "ReadOnlyDirectories", "ReadWritePaths", "ReadWriteDirectories", "InaccessiblePaths",
+    "InaccessibleDirectories", "NoExecPaths", "ExecPaths", "TemporaryFileSystem", "BindReadOnlyPaths",
+)  # fmt: skip
+HOMES = ("/home", "/root", "/run/user")
+# What directives protect that name no path.
+LOOKED_AT = (
+    "/", "/usr", "/boot", "/etc", "/var", "/run", *HOMES, "/tmp", "/var/tmp", "/dev", "/proc", "/sys", "/proc/sys",
+    "/proc/kallsyms", "/proc/kmsg", "/dev/kmsg", "/sys/fs/cgroup", "/usr/lib/modules", "/sys/fs/bpf",
+)  # fmt: skip
+# systemd.unit(5), of the system's own manager.
+_FOLDERS = {"%t": "/run", "%S": "/var/lib", "%C": "/var/cache", "%L": "/var/log", "%E": "/etc", "%T": "/tmp"}
+
+
+def named(unit: UnitFile, name: str) -> tuple[str, ...]:
+    """Every path that a line in force names and that can be told without the running system's specifiers."""
+    found = (plain(word, name) for key in DIRECTIVES for word in words(unit.lines("Service", key)))
+    return tuple(dict.fromkeys(path for path in found if path))
+
+
+def plain(word: str, name: str) -> str:
+    """The path inside that a word of a path directive means; "" where it cannot be told.
+
+    Prefixes (`-`, `+`) and options (`:ro`) are dropped; of `source:destination` the destination counts.
+    """
+    text = word.strip('"').lstrip("-+")
+    parts = text.split(":")
+    text = parts[1] if len(parts) > 1 and parts[1].startswith("/") else parts[0]
+    stem = name.rpartition(".")[0]
+    prefix, _, instance = stem.partition("@")
+    known = {**_FOLDERS, "%n": name, "%N": stem, "%p": prefix, "%i": instance, "%%": "%"}
+    for mark, meaning in known.items():
+        text = text.replace(mark, meaning)
+    return str(PurePosixPath(text)) if text.startswith("/") and "%" not in text else ""
