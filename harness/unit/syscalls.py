@@ -72,10 +72,11 @@ def filter_lines(
         return ("", *own.lines, *_deny([item for item in first if item in denied]), *_cut(directive, start, denied))
     others = [token for token in own.denied if token not in first]
     spared = sorted(set(beyond) - set(denied))
-    return ("", " ".join([allow, *spared]), *_deny(others), *_cut(directive, start, set(denied) - set(beyond)))
+    return ("", " ".join([allow, *spared]), *_deny(others), *_cut(directive, start, set(denied) - set(beyond), spared))
 
 
-def _cut(directive: Directive, start: Start, denied: Collection[str]) -> tuple[str, ...]:
+def _cut(directive: Directive, start: Start, denied: Collection[str], spared: Collection[str] = ()) -> tuple[str, ...]:
+    """What is cut out of the allow-list; a group by its name, unless that would take a call that is spared."""
     groups_first = {item for b in directive.bundles if not b.after_allow for item in b.items}
     left = set(denied) - groups_first
     left -= {call for group in groups_first & set(denied) for call in start.group(group)}
@@ -83,7 +84,8 @@ def _cut(directive: Directive, start: Start, denied: Collection[str]) -> tuple[s
     for bundle in directive.bundles:
         group = bundle.items[0]
         calls = set(cut_out(start, group, directive.rungs[-1].value))
-        if bundle.after_allow and (group in left or (calls and calls <= set(denied))):
+        whole = group in left or (calls and calls <= set(denied))
+        if bundle.after_allow and whole and not start.group(group) & set(spared):
             groups.append(group)
             left -= {group, *calls}
     return _deny([*groups, *sorted(left)])

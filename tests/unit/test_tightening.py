@@ -327,3 +327,11 @@ def test_what_the_allow_list_lacks_is_allowed_beside_it_and_denied_before_its_gr
     assert "SystemCallFilter=@system-service pkey_alloc" in render([ALLOW, single], start, needs=needs).splitlines()
     assert "SystemCallFilter=~reboot" in render([single], start, needs=needs).splitlines()
     assert "SystemCallFilter=~@reboot" in render([single, group], start, needs=needs).splitlines()
+
+
+def test_a_group_is_not_denied_by_name_when_a_call_of_it_is_spared() -> None:
+    start = Start.of(parse("[Service]\nExecStart=/bin/true\n"), StartKind.STRIPPED, groups=BEYOND)
+    cut = [Tightening("SystemCallFilter", items=(call,)) for call in ("chown", "setuid")]
+    lines = render([ALLOW, *cut], start, needs=Needs(calls=("reboot",))).splitlines()
+    assert "SystemCallFilter=~chown setuid" in lines
+    assert "SystemCallFilter=~@privileged" in render([ALLOW, *cut], start).splitlines()
