@@ -497,7 +497,12 @@ QUIET = (
     Known("quiet_file", ("ProtectSystem=full",), because={"ProtectSystem=full": "no longer written: /etc/known-new"}),
     Known("quiet_warning", CHROOTING, because={CHROOT: "cannot do what I am for"}),
     Known("quiet_line", CHROOTING, because={CHROOT: "no longer logged: did what I am for"}),
-    Known("quiet_child", CHROOTING, because={CHROOT: "no longer runs: sleep"}, steps=IDLE_STEPS),
+    Known(
+        "quiet_child",
+        (*CHROOTING, denying("ExecPaths", "/bin/sleep")),
+        because={CHROOT: "no longer runs: sleep"},
+        steps=IDLE_STEPS,
+    ),
 )
 
 AS_ANOTHER = (
