@@ -116,7 +116,7 @@ PROVOKED = (
     # Starts
     of("no-such-path", "ReadWritePaths", "ReadWritePaths=/not/there\nProtectSystem=strict\n", "true"),
     of("nothing-to-bind", "BindReadOnlyPaths", "BindReadOnlyPaths=/nowhere:/srv/here\n", "true", thorough=True),
-    of("working-directory", "ProtectHome", "WorkingDirectory=/root/work\nProtectHome=yes\n", "true"),
+    of("working-directory", "ProtectHome", "WorkingDirectory=/root/job\nProtectHome=yes\n", "true"),
     of("program", "ProtectHome", "ProtectHome=yes\nProtectSystem=strict\n", "/root/tool"),
     # Nothing of the unit's own refuses here
     of("not-ours-mode", "", "User=nobody\nProtectSystem=full\nProtectHome=read-only\n", "cat /srv/roots"),
@@ -127,7 +127,7 @@ PROVOKED = (
 )  # fmt: skip
 FILES = {
     "/root/secret": "secret\n",
-    "/root/work/file": "work\n",
+    "/root/job/file": "work\n",
     "/srv/data/file": "data\n",
     "/var/lib/app/old": "old\n",
     "/usr/lib/modules/known": "module\n",
