@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -254,21 +254,16 @@ def _canaries(store: Store, scenario: Scenario, inspection: Inspection, listener
 @contextmanager
 def interruptible(pool: Pool, listener: Listener) -> Iterator[None]:
     """Let Ctrl-C and SIGTERM stop the trials in flight and end the walk in order; a second one ends at once."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    handled = ExitStack()
 
     def stop(signum: int, frame: object) -> None:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        handled.close()
         listener.note("stopping: closing the machines and writing what is known (again to stop at once)")
         pool.stop()
 
-    for number in before:
-        signal.signal(number, stop)
-    try:
+    with handled:
+        handled.enter_context(shell.handling(dict.fromkeys((signal.SIGINT, signal.SIGTERM), stop)))
         yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def try_once(scenario: Scenario, drop_in: str) -> tuple[Observation, Verdict]:

@@ -20,6 +20,7 @@ from harness.deploy.manager import Manager, State
 from harness.deploy.parts import Part, is_empty, merged
 from harness.errors import BudgetError, RolledBackError, UsageError
 from harness.judge.novelty import template
+from harness.machine.shell import handling
 from harness.results.folder import Run
 from harness.scenario import Scenario
 from harness.unit.dropin import FILE_NAME
@@ -249,12 +250,6 @@ def _hangup_interrupts() -> Iterator[None]:
     def interrupt(number: int, frame: object) -> None:
         raise KeyboardInterrupt
 
-    before = {number: signal.getsignal(number) for number in (signal.SIGHUP, signal.SIGTERM)}
-    for number, handler in before.items():
-        if handler is not signal.SIG_IGN:
-            signal.signal(number, interrupt)
-    try:
+    ends = [number for number in (signal.SIGHUP, signal.SIGTERM) if signal.getsignal(number) is not signal.SIG_IGN]
+    with handling(dict.fromkeys(ends, interrupt)):
         yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

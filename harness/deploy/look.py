@@ -3,7 +3,6 @@
 All of it comes from commands, so that a unit in a machine is looked at in the same way as one of this host.
 """
 
-import json
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import PurePosixPath
@@ -15,7 +14,7 @@ from harness.judge.confinement import Confinement
 from harness.judge.traces import trace
 from harness.judge.watching import Report, Seen, Usage, report
 from harness.machine.kernel import SECCOMP, explained
-from harness.machine.service import JOURNAL_FIELDS, JOURNAL_KEPT_BYTES, journal_lines
+from harness.machine.service import JOURNAL, JOURNAL_KEPT_BYTES, journal_lines, journal_records
 from harness.unit.unitfile import parse_cat
 
 MOST_LINES = 20_000
@@ -80,22 +79,13 @@ def seen(manager: Manager, *, since: str, kernel: Kernel | None = None) -> Seen:
 
 
 def _records(manager: Manager, since: str, matches: list[str]) -> list[dict[str, object]]:
-    argv = ["journalctl", "--quiet", "--no-pager", "--all", "--output=json", f"--output-fields={JOURNAL_FIELDS}"]
     manager.run(["journalctl", "--sync"], timeout_s=20.0)
-    done = manager.run([*argv, f"--lines={MOST_LINES}", f"--since={since}", *matches], kept_bytes=JOURNAL_KEPT_BYTES)
+    done = manager.run([*JOURNAL, f"--lines={MOST_LINES}", f"--since={since}", *matches], kept_bytes=JOURNAL_KEPT_BYTES)
     if done.status != 0:
         raise MachineError(
             f"the journal does not answer: {done.error_text}", hint="--since takes what journalctl takes, such as -1h"
         )
-    found = []
-    for line in done.stdout.splitlines():
-        try:
-            record = json.loads(line)
-        except ValueError:
-            continue  # the first line may be cut where more was logged than is kept
-        if isinstance(record, dict):
-            found.append(record)
-    return found
+    return journal_records(done.stdout)
 
 
 def _kernel(manager: Manager, since: str, shown: Mapping[str, str], pids: Collection[int]) -> list[str]:

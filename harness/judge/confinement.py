@@ -11,17 +11,10 @@ from pathlib import PurePosixPath
 
 from harness.unit import catalogue
 from harness.unit.needs import below
+from harness.unit.paths import HOMES, OWN
 from harness.unit.unitfile import UnitFile, written
 
 NO = frozenset({"", "no", "default", "all", "infinity", "[not set]", "[no data]", "auto"})
-HOMES = ("/home", "/root", "/run/user")
-OWN = {
-    "StateDirectory": "/var/lib",
-    "CacheDirectory": "/var/cache",
-    "LogsDirectory": "/var/log",
-    "RuntimeDirectory": "/run",
-    "ConfigurationDirectory": "/etc",
-}
 # systemd.exec(5), ProtectKernelTunables=.
 TUNABLES = (
     "/proc/sys", "/proc/sysrq-trigger", "/proc/latency_stats", "/proc/acpi", "/proc/timer_stats", "/proc/fs",

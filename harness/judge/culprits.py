@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable, Mapping
 
 from harness.observation import Observation
 from harness.unit.catalogue import ALLOW_LIST, Catalogue, Directive
+from harness.unit.needs import below
 
 _ERRNO_NAMES = tuple(
     name
@@ -109,7 +110,7 @@ def _closed(line: str, tried: Collection[str]) -> list[str]:
     found: dict[str, int] = {}
     for label in tried:
         directive, _, place = label.partition(" -")
-        named = (path for path in _PATH.findall(line) if f"{path}/".startswith(f"{place}/"))
+        named = (path for path in _PATH.findall(line) if below(path, place))
         if directive in directives and place.startswith("/") and any(named):
             found[label] = len(place)
     return sorted(label for label, length in found.items() if length == max(found.values()))

@@ -6,6 +6,7 @@ from harness.judge.holding import Hold, Part, Seen, part
 from harness.judge.settings import Setting
 from harness.unit.capability import CAPABILITIES
 from harness.unit.confinement import Confined, Look
+from harness.unit.needs import below
 from harness.unit.paths import HOMES, plain
 from harness.unit.start import words
 
@@ -139,7 +140,7 @@ def _still_executable(path: str, process: Confined, spared: set[str]) -> Seen:
         and process.mount_of(mount.point) == mount
         and not mount.read_only
         and "noexec" not in mount.options
-        and not any(mount.point == each or mount.point.startswith(f"{each}/") for each in spared if each != "/")
+        and not below(mount.point, *(spared - {"/"}))
     ]
     if left:
         yield part(f"below {path}", False, "", "programs can be written and run in " + " ".join(left))

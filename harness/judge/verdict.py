@@ -1,5 +1,6 @@
 """What one trial says about its candidate: the only thing the search ever learns."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 
@@ -39,3 +40,9 @@ class Verdict:
     def failed(self) -> bool:
         """The service did not work; a lost machine is not a failure."""
         return self.outcome is Outcome.FAIL
+
+
+def together(verdicts: Iterable[Verdict]) -> Outcome:
+    """What runs say of which every one has to pass: a failure goes before a lost machine."""
+    outcomes = {verdict.outcome for verdict in verdicts}
+    return next((each for each in (Outcome.FAIL, Outcome.UNRESOLVED) if each in outcomes), Outcome.PASS)

@@ -16,6 +16,8 @@ JOURNAL_LINES = 20_000
 SYNC_TIMEOUT_S = 20.0
 MESSAGE_CHARACTERS = 4000
 JOURNAL_FIELDS = "MESSAGE,PRIORITY,_PID,_SYSTEMD_UNIT,UNIT,SYSLOG_IDENTIFIER,_TRANSPORT,INVOCATION_ID,MESSAGE_ID"
+# --all: without it journalctl leaves out messages of more than 4096 bytes.
+JOURNAL = ("journalctl", "--quiet", "--no-pager", "--all", "--output=json", f"--output-fields={JOURNAL_FIELDS}")
 STATE = ("ActiveState", "SubState", "Result", "ExecMainCode", "ExecMainStatus", "NRestarts", "MainPID", "ControlGroup")
 
 
@@ -107,19 +109,21 @@ class Service:
         """The machine's last journal records with the fields a judgement needs, oldest first."""
         # A service's last lines may still wait in journald's sockets, which hold up to 8 MiB each.
         self.machine.run(["journalctl", "--sync"], timeout_s=SYNC_TIMEOUT_S)
-        # --all: without it journalctl leaves out messages of more than 4096 bytes.
-        argv = ["journalctl", "--quiet", "--no-pager", "--all", "--output=json", f"--output-fields={JOURNAL_FIELDS}"]
-        argv.append(f"--lines={JOURNAL_LINES}")
-        done = self.machine.run(argv, kept_bytes=JOURNAL_KEPT_BYTES)
-        records = []
-        for line in done.stdout.splitlines():
-            try:
-                record = json.loads(line)
-            except ValueError:
-                continue  # the first line may be cut where more was logged than is kept
-            if isinstance(record, dict):
-                records.append(record)
-        return records
+        done = self.machine.run([*JOURNAL, f"--lines={JOURNAL_LINES}"], kept_bytes=JOURNAL_KEPT_BYTES)
+        return journal_records(done.stdout)
+
+
+def journal_records(stdout: bytes) -> list[dict[str, object]]:
+    """What `JOURNAL` printed, oldest first."""
+    records = []
+    for line in stdout.splitlines():
+        try:
+            record = json.loads(line)
+        except ValueError:
+            continue  # the first line may be cut where more was logged than is kept
+        if isinstance(record, dict):
+            records.append(record)
+    return records
 
 
 def journal_lines(records: Sequence[dict[str, object]], unit: str, pids: frozenset[int]) -> list[JournalLine]:

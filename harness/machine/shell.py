@@ -25,6 +25,7 @@ CHUNK_BYTES = 64 * 1024
 KEPT_BYTES = 2**20
 ENVIRONMENT = {"LC_ALL": "C.UTF-8", "SYSTEMD_PAGER": "cat", "SYSTEMD_COLORS": "0", "SYSTEMD_URLIFY": "0"}
 DEFERRED = frozenset({signal.SIGINT, signal.SIGTERM})
+Handler = Callable[[int, Any], object]
 ANY_STATUS = range(-64, 256)
 
 
@@ -151,6 +152,17 @@ def _joiner(cgroups: Sequence[Path]) -> Callable[[], None]:
 
 
 @contextmanager
+def handling(handlers: Mapping[int, Handler]) -> Iterator[None]:
+    """Handle signals by `handlers` until the block is over."""
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+
+@contextmanager
 def signals_deferred() -> Iterator[None]:
     """Let Ctrl-C and SIGTERM wait until the block is over, and raise then what their handlers raise.
 
@@ -161,12 +173,10 @@ def signals_deferred() -> Iterator[None]:
         yield
         return
     came: list[int] = []
-    before = {number: signal.signal(number, lambda number, frame: came.append(number)) for number in DEFERRED}
     try:
-        yield
+        with handling(dict.fromkeys(DEFERRED, lambda number, frame: came.append(number))):
+            yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, signal.SIG_DFL if handler is None else handler)
         for late in dict.fromkeys(came):
             signal.raise_signal(late)
 

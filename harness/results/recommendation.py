@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Self
 
 from harness.inspection import Inspection
-from harness.judge.verdict import Outcome, Verdict
+from harness.judge.verdict import Outcome, Verdict, together
 from harness.limits import advice
 from harness.limits.found import Found, State
 from harness.scenario import Scenario
@@ -38,10 +38,7 @@ class Confirmation:
     @classmethod
     def of_all(cls, verdicts: Sequence[Verdict], exposure: float | None) -> Self:
         """A confirmation for which every run has to pass."""
-        for outcome in (Outcome.FAIL, Outcome.UNRESOLVED):
-            if any(verdict.outcome is outcome for verdict in verdicts):
-                return cls(tuple(verdicts), exposure, outcome)
-        return cls(tuple(verdicts), exposure, Outcome.PASS)
+        return cls(tuple(verdicts), exposure, together(verdicts))
 
     @property
     def passed(self) -> bool:

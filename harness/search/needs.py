@@ -16,6 +16,7 @@ from harness.scenario import Scenario
 from harness.unit import catalogue
 from harness.unit.catalogue import ALLOW_LIST
 from harness.unit.needs import Emptied, Needs, below
+from harness.unit.paths import LASTING, OWN
 from harness.unit.unitfile import UnitFile
 
 Tree = Mapping[str, str]
@@ -27,8 +28,6 @@ SHARED = frozenset(
     "/ /etc /home /opt /root /srv /usr /usr/lib /usr/local /usr/share /var /var/backups /var/cache /var/games /var/lib "
     "/var/local /var/log /var/mail /var/opt /var/spool /var/tmp /run /tmp /dev /proc /sys /mnt /media /boot".split()
 )
-MADE = {"StateDirectory": "/var/lib", "CacheDirectory": "/var/cache", "LogsDirectory": "/var/log"}
-OWN = {**MADE, "RuntimeDirectory": "/run", "ConfigurationDirectory": "/etc"}
 # No package keeps anything here: what is made in one while the service runs has no nearer place to except.
 NOBODYS = ("/media", "/mnt", "/opt", "/srv", "/var/local", "/var/opt")
 # Writable mounts of their own below a root that ProtectSystem=strict makes read-only: /dev always, /tmp by PrivateTmp=.
@@ -108,9 +107,9 @@ def needs_of(
     made = made_directories(baseline.written, before=idle, existing=existing)
     if not has_user:
         # systemd would hand such a directory to root at each start, and take it from the workers it was given to.
-        writable += sorted({MADE[directive] for directive, _ in made} - set(writable))
+        writable += sorted({LASTING[directive] for directive, _ in made} - set(writable))
         made = ()
-    directories = own | {f"{MADE[directive]}/{name}" for directive, name in made}
+    directories = own | {f"{LASTING[directive]}/{name}" for directive, name in made}
     spared = [*writable, *directories]
     programs = _found(own_programs(unit), tree)
     executable = tuple(path for path in _universe("ExecPaths") if tree.get(path) == "directory")
@@ -191,7 +190,7 @@ def made_directories(
     there, ignored = frozenset(existing), frozenset(before)
     found = set()
     for path in written:
-        for directive, base in MADE.items():
+        for directive, base in LASTING.items():
             name = path.removeprefix(base + "/").split("/")[0]
             if path.startswith(base + "/") and path not in ignored and f"{base}/{name}" not in there:
                 found.add((directive, name))

@@ -10,15 +10,11 @@ from collections.abc import Iterable
 from harness.observation import Seen
 from harness.unit.capability import CAPABILITIES
 from harness.unit.needs import Needs
+from harness.unit.paths import LASTING, OWN
 from harness.unit.tightening import Tightening
 
 DYNAMIC = "dynamic"
-HANDED_OVER = {
-    "StateDirectory": "/var/lib",
-    "CacheDirectory": "/var/cache",
-    "LogsDirectory": "/var/log",
-    "RuntimeDirectory": "/run",
-}
+HANDED_OVER = {**LASTING, "RuntimeDirectory": OWN["RuntimeDirectory"]}
 # What a service needs for its work rather than for being root, kept by AmbientCapabilities= when it was seen in use.
 KEPT = frozenset("NET_BIND_SERVICE NET_BROADCAST NET_ADMIN NET_RAW IPC_LOCK SYS_NICE SYS_RESOURCE SYS_TIME".split())
 
@@ -39,8 +35,7 @@ def lines(wanted: str, written: Iterable[str], needs: Needs, seen: Seen | None) 
             (directive, name.replace("%", "%%")) for name in sorted(names) if _is_directory(f"{base}/{name}", paths)
         ]
     used = (seen.capabilities if seen is not None else None) or ()
-    kept = sorted(f"CAP_{CAPABILITIES[number]}" for number in used if number < len(CAPABILITIES))
-    kept = [name for name in kept if name.removeprefix("CAP_") in KEPT]
+    kept = sorted(f"CAP_{name}" for number, name in enumerate(CAPABILITIES) if number in used and name in KEPT)
     return (*found, *([("AmbientCapabilities", " ".join(kept))] if kept else []))
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Generic
 
-from harness.judge.verdict import Outcome, Verdict
+from harness.judge.verdict import Outcome, Verdict, together
 from harness.search.backtrack import bisect_accepted, doubted
 from harness.search.options import Attempt, K, Option, Options
 from harness.search.result import Budget, Progress, SearchResult, Settings, Stop
@@ -144,10 +144,7 @@ class Settling(Generic[K]):
             (tried,) = sequential.try_all([accepted], least=self._confirm_runs)
             return (*tried.passed, *tried.failed), tried.verdict(self._test()).outcome
         verdicts = tuple(self._trials.confirm([accepted] * self._confirm_runs))
-        for outcome in (Outcome.FAIL, Outcome.UNRESOLVED):
-            if any(verdict.outcome is outcome for verdict in verdicts):
-                return verdicts, outcome
-        return verdicts, Outcome.PASS
+        return verdicts, together(verdicts)
 
 
 def contradicts_itself(result: SearchResult[K]) -> bool:

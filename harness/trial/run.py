@@ -69,7 +69,8 @@ def run_trial(trial: Trial) -> Observation:
     )
     durations = record.observation.durations_s
     # A time limit that is ample on a quiet host is not on a busy one.
-    trial = replace(trial, patience_s={name: limit_s * host.crowding() for name, limit_s in trial.patience_s.items()})
+    crowding = host.crowding()
+    trial = replace(trial, patience_s={name: limit_s * crowding for name, limit_s in trial.patience_s.items()})
     with record.timed("total"):
         waited_s = host.await_quiet(trial.quiet_wait_s) if trial.sampled else 0.0
         try:

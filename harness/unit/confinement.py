@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from harness.unit.canary import CanaryResult
+from harness.unit.needs import below
 from harness.unit.unitfile import UnitFile
 
 
@@ -66,8 +67,7 @@ class Confined:
         """The mount that shows `path`: of the longest mount points that lead there the one mounted last."""
         best: Mount | None = None
         for mount in self.mounts:
-            inside = mount.point == "/" or path == mount.point or path.startswith(mount.point + "/")
-            if inside and (best is None or len(mount.point) >= len(best.point)):
+            if below(path, mount.point) and (best is None or len(mount.point) >= len(best.point)):
                 best = mount
         return best
 

@@ -50,9 +50,7 @@ def render(
     for directive in load():
         lines = _directive_lines(directive, steps.get(directive.name, []), start, needs)
         lines += _exceptions(directive.name, steps, needs)
-        lines = [(key, value) for key, value in lines if key not in done or (key == _ADDED_TO and value)]
-        first = [(key, "") for key, value in lines[:1] if key == _ADDED_TO and value and key not in done]
-        lines = [*(first if start.strips(load()[_ADDED_TO]) and start.lines(_ADDED_TO) else []), *lines]
+        lines = [(key, value) for key, value in lines if key not in done or key == _ADDED_TO]
         done.update(key for key, _ in lines)
         if lines:
             out += _commented((comments or {}).get(directive.name, ()))

@@ -9,6 +9,9 @@ DIRECTIVES = (
     "ReadOnlyPaths", "ReadOnlyDirectories", "ReadWritePaths", "ReadWriteDirectories", "InaccessiblePaths",
     "InaccessibleDirectories", "NoExecPaths", "ExecPaths", "TemporaryFileSystem", "BindReadOnlyPaths",
 )  # fmt: skip
+# What systemd makes of a name, and hands to the unit's user (systemd.exec(5)); the first three outlast the service.
+LASTING = {"StateDirectory": "/var/lib", "CacheDirectory": "/var/cache", "LogsDirectory": "/var/log"}
+OWN = {**LASTING, "RuntimeDirectory": "/run", "ConfigurationDirectory": "/etc"}
 HOMES = ("/home", "/root", "/run/user")
 # What directives protect that name no path.
 LOOKED_AT = (

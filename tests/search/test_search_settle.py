@@ -1,6 +1,5 @@
 """From options to a confirmed answer, for services that fail at times by themselves."""
 
-from dataclasses import dataclass
 from random import Random
 
 import pytest
@@ -8,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from predicates import LOST, Predicate, flat, without
 
-from bench.synthetic import HINT_RIGHT, HINT_WRONG, Service, make_problem, traced
+from bench.search import settled
 from harness.judge.verdict import Outcome, Verdict
 from harness.search.result import Budget, Settings, Stop
 from harness.search.sequential import BROKEN_FAILS, MOST_TRIALS, Errors, Reliability, Sequential, SequentialTest
@@ -35,39 +34,12 @@ def settle(options, attempt, *, confirm=None, measure=never, reliability=RELIABL
     ).run()
 
 
-@dataclass
-class Flaky:
-    """A made-up service whose baseline is measured as in a walk: three runs, and 17 more if there is reason to."""
-
-    service: Service
-
-    def measure(self, runs: int) -> Reliability:
-        verdicts = self.service([frozenset()] * runs)
-        return Reliability(runs, sum(verdict.failed for verdict in verdicts))
-
-    def settle(self) -> Settled:
-        first = self.measure(3)
-
-        def measure() -> Reliability:
-            more = self.measure(17)
-            return Reliability(20, first.failures + more.failures)
-
-        known = measure() if first.flaky else first
-        return settle(self.service.problem.options, self.service, measure=measure, reliability=known)
-
-
 @pytest.mark.parametrize(
     ("rate", "count", "breaking", "pairs"),
     [(0.05, 60, 3, 0), (0.05, 90, 8, 2), (0.05, 120, 12, 1), (0.15, 90, 8, 2), (0.15, 60, 5, 0)],
 )
 def test_a_flaky_service_is_found_right(rate, count, breaking, pairs):
-    right = 0
-    for seed in range(RUNS):
-        rng = Random(f"{rate} {count} {breaking} {seed}")
-        problem = traced(make_problem(count, breaking, pairs=pairs, rng=rng), rng)
-        service = Service(problem, rng, HINT_RIGHT, HINT_WRONG, false_failures=rate)
-        settled = Flaky(service).settle()
-        right += settled.confirmed is Outcome.PASS and problem.is_tight(settled.result.accepted)
+    right = sum(settled(count, breaking, rate, seed, pairs=pairs)[0] for seed in range(RUNS))
     assert right >= 95
 
 
