@@ -24,8 +24,8 @@ PACKAGES = (
     "systemd systemd-sysv systemd-container dbus udev kmod procps iproute2 util-linux mount e2fsprogs "
     "python3 python3-venv initramfs-tools zstd linux-image-cloud-amd64 libseccomp2"
 ).split()
-# Not needed to run the tests, and large.
-TOOLS_LEFT_OUT = ("mypy", "pandas-stubs", "playwright", "ruff")
+# Not needed to run the tests, and large; of the project itself only what it needs.
+LEFT_OUT = ("harness[", "mypy", "pandas-stubs", "playwright", "ruff")
 # The cloud kernel has all but the disk's driver built in; a small first root is unpacked faster.
 INITRAMFS = """
 mkdir -p "$1/etc/initramfs-tools/conf.d" "$1/etc/initramfs-tools/hooks"
@@ -72,7 +72,7 @@ def requirements() -> list[str]:
     """What pip installs in the guest: all that harness and its tests need."""
     project = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
     wanted = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
-    return [line for line in wanted if not line.startswith(TOOLS_LEFT_OUT)]
+    return [line for line in wanted if not line.startswith(LEFT_OUT)]
 
 
 def _key() -> str:
