@@ -22,6 +22,8 @@ NAMES = sorted(path.stem for path in SCENARIOS.glob("*.toml"))
 BASIC = ("nginx", "notes", "redis")
 EACH = [pytest.param(name, marks=() if name in BASIC else pytest.mark.larger) for name in NAMES]
 STARTED = "start"  # where a trial ends whose unit does not start
+# A unit of Type=exec is started once its program runs; one that dies then is seen then, or while it is waited for.
+DIES_AT_ONCE = f"{STARTED} or ready"
 
 
 class Bench:
@@ -98,18 +100,18 @@ TRAPS = [
     ("nginx", ("LimitFSIZE=5M",), "proxied answer for a slow client, by way of the disk"),
     ("nginx", ("ReadOnlyPaths=/var/cache/nginx",), "cached answer"),
     ("nginx", ("InaccessiblePaths=/var/www/html",), "default site"),
-    ("notes", ("RestrictAddressFamilies=AF_UNIX",), "ready"),
+    ("notes", ("RestrictAddressFamilies=AF_UNIX",), DIES_AT_ONCE),
     ("notes", ("LimitFSIZE=1M",), "attachment"),
     ("notes", ("SystemCallFilter=~mkdir mkdirat", "SystemCallErrorNumber=EPERM"), "attachment"),
     ("notes", ("InaccessiblePaths=/usr/bin/dash",), "preview by a child process"),
     ("notes", ("SystemCallFilter=~kill",), "reload"),
-    ("notes", ("ReadOnlyPaths=/var/log/notes",), "ready"),
+    ("notes", ("ReadOnlyPaths=/var/log/notes",), DIES_AT_ONCE),
 ]
 
 
 @pytest.mark.parametrize(("name", "lines", "step"), TRAPS, ids=[f"{name}-{lines[0]}" for name, lines, _ in TRAPS])
 def test_a_known_trap_is_found_at_its_step(name: str, lines: tuple[str, ...], step: str) -> None:
-    assert ended_at(bench(name).trial(*lines)) == step
+    assert ended_at(bench(name).trial(*lines)) in step.split(" or ")
 
 
 HARMLESS = [
