@@ -177,7 +177,7 @@ def _of_path(seen: Trace, path: str, unit: Confinement, places: Mapping[str, Pla
         yield _cause("DevicePolicy", unit, relaxation.device(path, unit, private=False), f"it does not allow {path}")
     runs = place is not None and place.mode & 0o111 and not place.is_directory
     if seen.errno in ("EACCES", "EPERM") and runs and not unit.executable(path):
-        yield _cause("NoExecPaths", unit, [f"ExecPaths={path}"], f"{path} may not be executed under it")
+        yield _cause("NoExecPaths", unit, relaxation.run(path, unit), f"{path} may not be executed under it")
 
 
 def _hidden(directive: str, path: str, unit: Confinement, *, item: str) -> Cause:

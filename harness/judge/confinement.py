@@ -122,11 +122,12 @@ class Confinement:
         return family in {word.lstrip("~") for word in words} if words[0].startswith("~") else family not in words
 
     def executable(self, path: str) -> bool:
-        """Whether NoExecPaths= and ExecPaths= let `path` run: the innermost of them counts."""
-        sides = {"NoExecPaths": False, "ExecPaths": True}
-        over = [(_bare(word), allowed) for name, allowed in sides.items() for word in self.words(name)]
-        depths = [(len(PurePosixPath(place).parts), allowed) for place, allowed in over if below(path, place)]
-        return max(depths, default=(0, True))[1]
+        """Whether `path` may run: NoExecPaths= reaches down to the next path that any directive names (252, 257)."""
+        over = [(mount.path, 0, True) for mount in self.mounts]
+        over += [(_bare(word), 1, False) for word in self.words("NoExecPaths")]
+        over += [(_bare(word), 2, True) for word in self.words("ExecPaths")]
+        inner = [(len(PurePosixPath(place).parts), rank, runs) for place, rank, runs in over if below(path, place)]
+        return max(inner, default=(0, 0, True))[2]
 
     @property
     def is_root(self) -> bool:

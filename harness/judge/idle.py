@@ -243,6 +243,8 @@ def _opened(settings: Settings, look: Look) -> Iterator[str]:
         for word in words(settings["ReadWritePaths"].values):
             if plain(word, look.name) == "/":
                 yield "ReadWritePaths=/ undoes ProtectSystem=strict, and the exposure does not show it"
+        if _on(settings, "ExecPaths"):
+            yield "ExecPaths= makes what it names writable beside ProtectSystem=strict: BindReadOnlyPaths= does not"
     values = settings["SystemCallFilter"].values
     if values and values[0].startswith("~") and any(value and not value.startswith("~") for value in values):
         yield "SystemCallFilter= denies first and allows again: with ~ in its first line all else stays allowed"

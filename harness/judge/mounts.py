@@ -37,7 +37,7 @@ def _hidden(process: Confined, real: str) -> bool:
 def system(setting: Setting, look: Look, process: Confined) -> Seen:
     """ProtectSystem=."""
     trees = {"yes": ("/usr", "/boot"), "full": ("/usr", "/boot", "/etc"), "strict": ("/", "/usr", "/etc", "/var")}
-    spared = _spared(look) - {"/"}
+    spared = _spared(look, "ReadOnlyPaths") - {"/"}
     yield from _ro_part("", process, [path for path in trees.get(setting.value, ()) if path not in spared])
     if setting.value == "strict" and "/run" not in spared:
         # systemd 252 forgets it beside some other directives, such as ProtectProc=.
@@ -118,7 +118,7 @@ def control_groups(setting: Setting, look: Look, process: Confined) -> Seen:
 def paths(setting: Setting, look: Look, process: Confined) -> Seen:
     """Directives that name paths."""
     name = setting.directive.name
-    spared = _spared(look)
+    spared = _spared(look, name)
     for word in words(setting.values):
         path = plain(word, look.name)
         if not path:
@@ -127,7 +127,7 @@ def paths(setting: Setting, look: Look, process: Confined) -> Seen:
             yield Part(word, Hold.UNKNOWN, "there is no such path")
         elif path not in spared:
             yield _path(name, path, process)
-            yield from _still_executable(path, process, _spared(look, "ExecPaths")) if name == "NoExecPaths" else ()
+            yield from _still_executable(path, process, spared) if name == "NoExecPaths" else ()
 
 
 def _still_executable(path: str, process: Confined, spared: set[str]) -> Seen:
@@ -146,9 +146,9 @@ def _still_executable(path: str, process: Confined, spared: set[str]) -> Seen:
         yield part(f"below {path}", False, "", "programs can be written and run in " + " ".join(left))
 
 
-def _spared(look: Look, *keys: str) -> set[str]:
-    """Paths that the unit itself leaves open below closed ones."""
-    keys = keys or ("ReadWritePaths", "ReadWriteDirectories", "ExecPaths")
+def _spared(look: Look, name: str) -> set[str]:
+    """Paths that the unit itself leaves open below those that `name` closes."""
+    keys = ("ExecPaths",) if name == "NoExecPaths" else ("ReadWritePaths", "ReadWriteDirectories")
     return {plain(word, look.name) for key in keys for word in words(look.unit.lines("Service", key))}
 
 

@@ -26,8 +26,6 @@ def open_path(directive: str, path: str, unit: Confinement, *, writes: bool) -> 
         return [f"{'BindPaths' if writes else 'BindReadOnlyPaths'}={path}"]
     if directive == "InaccessiblePaths" or (directive == "ReadOnlyPaths" and path in map(_bare, unit.words(directive))):
         return without(directive, path, unit)
-    if directive == "ExecPaths":
-        return [f"ExecPaths={path}"]
     if writes and mount is not None and mount.path == path and directive in _RUNG_BELOW:
         # Of two settings for the very same path the stricter one counts: ReadWritePaths= would do nothing.
         return [f"{directive}={_RUNG_BELOW[directive].get(unit.value(directive), 'no')}"]
@@ -36,16 +34,27 @@ def open_path(directive: str, path: str, unit: Confinement, *, writes: bool) -> 
     return [lower(directive)]
 
 
+def run(path: str, unit: Confinement) -> list[str]:
+    """Let the unit run `path`, which NoExecPaths= keeps it from.
+
+    Bound read-only, as ExecPaths= makes what it names writable beside ProtectSystem=strict. A writable place has to be
+    taken out of the list: a program in it may be made anew.
+    """
+    mount = unit.mount_of(path)
+    if mount is not None and mount.mode == "rw" and mount.path in map(_bare, unit.words("NoExecPaths")):
+        return _written("NoExecPaths", [word for word in unit.words("NoExecPaths") if _bare(word) != mount.path])
+    return [f"BindReadOnlyPaths={path}"]
+
+
 def without(directive: str, path: str, unit: Confinement) -> list[str]:
     """A list of paths without those that `path` is in."""
-    kept = [word for word in unit.words(directive) if not below(path, _bare(word))]
-    return [f"{directive}=", *([f"{directive}={' '.join(kept)}"] if kept else [])]
+    return _written(directive, [word for word in unit.words(directive) if not below(path, _bare(word))])
 
 
 def optional(directive: str, path: str, unit: Confinement) -> list[str]:
     """A list of paths in which `path` may be missing."""
     words = [f"-{_bare(word)}" if path in _bare(word).split(":")[:2] else word for word in unit.words(directive)]
-    return [f"{directive}=", f"{directive}={' '.join(words)}"]
+    return _written(directive, words)
 
 
 def lower(directive: str) -> str:
@@ -80,6 +89,11 @@ def nearest(path: str, existing: frozenset[str]) -> str:
     if path in existing:
         return path
     return next((str(parent) for parent in PurePosixPath(path).parents if str(parent) in existing), path)
+
+
+def _written(directive: str, words: list[str]) -> list[str]:
+    """A list in place of the one before."""
+    return [f"{directive}=", *([f"{directive}={' '.join(words)}"] if words else [])]
 
 
 def _bare(word: str) -> str:

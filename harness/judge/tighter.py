@@ -35,7 +35,7 @@ _FITTED = {"MemoryMax", "CPUQuota", "TasksMax", "LimitNOFILE"}
 # Where nothing is named yet.
 _EMPTY = {
     "InaccessiblePaths": "name places that it never needs",
-    "NoExecPaths": "NoExecPaths=/ with ExecPaths= for its programs",
+    "NoExecPaths": "NoExecPaths=/ with BindReadOnlyPaths= for its programs",
     "TemporaryFileSystem": "put an empty one over places it needs little of",
 }
 

@@ -60,6 +60,7 @@ CHOWN_ERRNO = "SystemCallFilter=~@chown\nSystemCallErrorNumber=EPERM\n"
 OWNERS = "CapabilityBoundingSet=~CAP_DAC_OVERRIDE CAP_DAC_READ_SEARCH\n"
 LOCAL_ONLY = "IPAddressDeny=any\nIPAddressAllow=localhost\n"
 SMALL = "MemoryMax=30M\nMemorySwapMax=0\n"
+BOUND = "ProtectSystem=strict\nBindReadOnlyPaths=/usr/bin /usr/lib /usr/lib64\n"
 PROVOKED = (
     # Files
     of("etc", "ProtectSystem", "ProtectSystem=full\n", "touch /etc/new"),
@@ -79,6 +80,8 @@ PROVOKED = (
     of("processes", "ProtectProc", "ProtectProc=invisible\nUser=nobody\n", "cat /proc/1/status"),
     of("proc", "ProcSubset", "ProcSubset=pid\n", "cat /proc/meminfo"),
     of("no-exec", "NoExecPaths", "NoExecPaths=/srv\nProtectSystem=full\n", sh("/srv/tool")),
+    of("no-exec-bound", "NoExecPaths", f"{BOUND}NoExecPaths=/\n", sh("/srv/tool"), without=("ReadWritePaths",)),
+    of("no-exec-written", "NoExecPaths", f"{BOUND}NoExecPaths=/ /srv\n", sh("/srv/tool")),
     # Calls
     of("personality", "LockPersonality", "", f"{DO} personality"),
     of("realtime", "RestrictRealtime", "", f"{DO} sched_setscheduler", thorough=True),

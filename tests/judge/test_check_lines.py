@@ -192,6 +192,9 @@ def test_mounts_below_a_noexec_one_are_their_own():
     assert hold(replace(own_tmp, options=noexec))["NoExecPaths"] is Hold.ENFORCED
     writable = process(mounts=(root, Mount("/var", "/var", "ext4", RW, "8:1")), real=real)
     assert holds("NoExecPaths=/\nReadWritePaths=/var\nProtectSystem=strict", writable)["NoExecPaths"] is Hold.PARTLY
+    # A place that is writable is not spared from NoExecPaths= for it.
+    named = "NoExecPaths=/ /var\nReadWritePaths=/var\nProtectSystem=strict"
+    assert holds(named, process(mounts=writable.mounts, real={**real, "/var": "/var"}))["NoExecPaths"] is Hold.PARTLY
     # What lies under another mount is not to be reached.
     assert hold(own_tmp, replace(own_tmp, options=noexec, root="/q"))["NoExecPaths"] is Hold.ENFORCED
 

@@ -283,3 +283,20 @@ def test_the_page_lists_what_is_provoked():
     right = {item.name: item.directive or "*not known*, or nothing" for item in PROVOKED}
     listed.pop("services")
     assert listed == right
+
+
+@pytest.mark.parametrize(
+    ("shown", "relaxation"),
+    [
+        ({"ProtectSystem": "full"}, "BindReadOnlyPaths=/srv/tool"),
+        ({"ProtectSystem": "strict", "BindReadOnlyPaths": "/usr/bin:/usr/bin:rbind"}, "BindReadOnlyPaths=/srv/tool"),
+        ({"ProtectSystem": "strict", "ReadWritePaths": "/srv", "NoExecPaths": "/ /srv /tmp"}, "NoExecPaths=/ /tmp"),
+        ({"ProtectSystem": "strict", "BindReadOnlyPaths": "/srv/tool:/srv/tool:rbind"}, ""),
+        ({"ProtectSystem": "strict", "ReadWritePaths": "/srv"}, ""),
+    ],
+)
+def test_what_may_not_be_executed_is_bound_or_no_longer_closed(shown: dict[str, str], relaxation: str) -> None:
+    places = {"/srv/tool": Place(0o755, 0, is_directory=False, read_only=False), "/srv": DIRECTORY}
+    found = looked("/srv/tool: Permission denied", places=places, **{"NoExecPaths": "/"} | shown)
+    lines = [line for finding in found.findings for cause in finding.causes for line in cause.relaxation]
+    assert lines[-1:] == ([relaxation] if relaxation else [])
