@@ -104,7 +104,7 @@ def needs_of(
     own = own_directories(unit)
     existing = {*tree, *own}
     writable = [path for path in writable_paths(used.written, before=idle, existing=existing) if not below(path, *own)]
-    made = made_directories(baseline.written, before=idle, existing=existing)
+    made = _by_unit(made_directories(baseline.written, before=idle, existing=existing), seen)
     if not has_user:
         # systemd would hand such a directory to root at each start, and take it from the workers it was given to.
         writable += sorted({LASTING[directive] for directive, _ in made} - set(writable))
@@ -195,6 +195,17 @@ def made_directories(
             if path.startswith(base + "/") and path not in ignored and f"{base}/{name}" not in there:
                 found.add((directive, name))
     return tuple(sorted(found))
+
+
+def _by_unit(made: tuple[tuple[str, str], ...], seen: Seen | None) -> tuple[tuple[str, str], ...]:
+    """Those that the unit wrote in: companions and the workload make some. A relative path may be in any of them."""
+    if seen is None or any(not path.startswith("/") for path in seen.opened_for_writing):
+        return made
+    return tuple(
+        (directive, name)
+        for directive, name in made
+        if any(below(path, f"{LASTING[directive]}/{name}") for path in seen.opened_for_writing)
+    )
 
 
 def own_directories(unit: UnitFile) -> frozenset[str]:

@@ -72,10 +72,19 @@ def test_what_the_unit_has_made_for_it_needs_no_exception() -> None:
 
 
 def test_a_directory_that_is_not_there_yet_is_made_by_systemd_or_its_parent_is_open() -> None:
-    assert needs("/var/lib/fresh/data").directories == (("StateDirectory", "fresh"),)
-    root = needs("/var/lib/fresh/data", has_user=False)
+    seen = replace(SEEN, opened_for_writing=("/var/lib/fresh/data",))
+    assert needs("/var/lib/fresh/data", seen=seen).directories == (("StateDirectory", "fresh"),)
+    root = needs("/var/lib/fresh/data", seen=seen, has_user=False)
     assert (root.directories, "/var/lib" in root.writable) == ((), True)
     assert not [place for place in root.emptied if place.path == "/var/lib"]
+
+
+def test_a_directory_that_a_companion_made_is_not_the_units() -> None:
+    assert needs("/var/lib/database/file").directories == ()
+    assert "/var/lib" not in needs("/var/lib/database/file", has_user=False).writable
+    relative = replace(SEEN, opened_for_writing=("database/file",))
+    assert needs("/var/lib/database/file", seen=relative).directories == (("StateDirectory", "database"),)
+    assert needs("/var/lib/database/file", seen=None).directories == (("StateDirectory", "database"),)
 
 
 def test_unused_places_are_hidden_and_little_used_ones_emptied() -> None:
