@@ -17,6 +17,7 @@ _TROUBLE = re.compile(
     r"|abort(?:ed|ing)?)\b",
     re.IGNORECASE,
 )
+_LEADS_TO = ("Traceback (most recent call last)", " ", "\t")
 _MASKS = (
     (re.compile(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b", re.IGNORECASE), "<id>"),
     (re.compile(r"\b0x[0-9a-f]+\b", re.IGNORECASE), "<n>"),
@@ -47,7 +48,10 @@ def is_trouble(line: JournalLine) -> bool:
 
 
 def news(lines: Iterable[JournalLine], *, known: Collection[str], ignore: Iterable[str] = ()) -> list[JournalLine]:
-    """Lines that warn and whose template is not in `known`, one per template; `ignore` are regular expressions."""
+    """Lines that warn and whose template is not in `known`, one per template; `ignore` are regular expressions.
+
+    In the order they were said, but for the lines of a traceback that lead to the one which tells: those come last.
+    """
     ignored = [re.compile(pattern) for pattern in ignore]
     found: dict[str, JournalLine] = {}
     for line in lines:
@@ -55,4 +59,4 @@ def news(lines: Iterable[JournalLine], *, known: Collection[str], ignore: Iterab
         if shape in known or not is_trouble(line) or any(pattern.search(line.message) for pattern in ignored):
             continue
         found.setdefault(shape, line)
-    return list(found.values())
+    return sorted(found.values(), key=lambda line: line.message.startswith(_LEADS_TO))

@@ -83,3 +83,15 @@ def test_lines_can_be_ignored():
     assert news([line("cannot ping a"), line("cannot pong b")], known=(), ignore=["ping", "^b"]) == [
         line("cannot pong b")
     ]
+
+
+def test_of_a_traceback_the_line_that_tells_comes_first():
+    said = [
+        "Traceback (most recent call last):",
+        '  File "/srv/x.py", line 3, in <module>',
+        '    open("/etc/denied")',
+        "PermissionError: [Errno 13] Permission denied: '/etc/denied'",
+    ]
+    told = [entry.message for entry in news([line(message) for message in said], known=())]
+    assert told[0] == said[-1]
+    assert sorted(told) == sorted([said[0], said[2], said[3]])
