@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from harness.unit import catalogue
+from harness.unit.capability import TAKEN_BY
 from harness.unit.needs import below
 from harness.unit.paths import HOMES, OWN
 from harness.unit.unitfile import UnitFile, written
@@ -20,13 +21,6 @@ TUNABLES = (
     "/proc/sys", "/proc/sysrq-trigger", "/proc/latency_stats", "/proc/acpi", "/proc/timer_stats", "/proc/fs",
     "/proc/irq", "/sys",
 )  # fmt: skip
-# What takes capabilities along: systemd.exec(5).
-TAKES_ALONG = {
-    "PrivateDevices": ("cap_mknod", "cap_sys_rawio"),
-    "ProtectKernelModules": ("cap_sys_module",),
-    "ProtectKernelLogs": ("cap_syslog",),
-    "ProtectClock": ("cap_sys_time", "cap_wake_alarm"),
-}
 
 
 @dataclass(frozen=True)
@@ -63,7 +57,7 @@ class Confinement:
         if name in ("SystemCallFilter", "RestrictAddressFamilies", "RestrictFileSystems", "SystemCallArchitectures"):
             return bool(self.words(name))
         if name == "CapabilityBoundingSet":
-            return bool(self.text.lines("Service", name)) or any(self.is_set(other) for other in TAKES_ALONG)
+            return bool(self.text.lines("Service", name)) or any(self.is_set(other) for other in TAKEN_BY)
         return self.value(name) not in NO
 
     def line(self, name: str, item: str = "") -> str:
@@ -99,8 +93,8 @@ class Confinement:
                 "Service", "CapabilityBoundingSet"
             )
             return "CapabilityBoundingSet" if emptied else ""
-        for name, taken in TAKES_ALONG.items():
-            if capability.lower() in taken and self.is_set(name):
+        for name, taken in TAKEN_BY.items():
+            if capability in taken and self.is_set(name):
                 return name
         return "CapabilityBoundingSet" if self.is_set("CapabilityBoundingSet") else ""
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from harness.judge import calls, mounts, resources
 from harness.judge.holding import Check, Finding, Hold, Part, Seen, hold_of, part
 from harness.judge.settings import Setting
-from harness.unit.capability import CAPABILITIES
+from harness.unit.capability import CAPABILITIES, TAKEN_BY
 from harness.unit.confinement import Confined, Look
 from harness.unit.itemset import kept_by
 from harness.unit.start import NotUnderstood
@@ -101,12 +101,10 @@ def _held(mask: int) -> list[str]:
     return [f"CAP_{name}" for number, name in enumerate(CAPABILITIES) if mask >> number & 1]
 
 
-def _lacks(*names: str) -> Check:
-    def check(setting: Setting, look: Look, process: Confined) -> Seen:
-        left = [name for name in names if name in _held(process.bounding)]
-        yield part("capabilities", not left, "CapBnd has none of " + " ".join(names), "CapBnd has " + " ".join(left))
-
-    return check
+def _lacks(setting: Setting, process: Confined) -> Seen:
+    names = TAKEN_BY[setting.directive.name]
+    left = [name for name in names if name in _held(process.bounding)]
+    yield part("capabilities", not left, "CapBnd has none of " + " ".join(names), "CapBnd has " + " ".join(left))
 
 
 def _user(setting: Setting, look: Look, process: Confined) -> Seen:
@@ -135,7 +133,7 @@ def _apart(kind: str, name: str = "") -> Check:
 
 def _devices(setting: Setting, look: Look, process: Confined) -> Seen:
     yield mounts.own_dev(look, process)
-    yield from _lacks("CAP_MKNOD", "CAP_SYS_RAWIO")(setting, look, process)
+    yield from _lacks(setting, process)
     ok, evidence = resources.device_policy(setting, look)
     yield Part("device policy", hold_of(ok), evidence)
     yield from _calls(setting, look, process)
@@ -143,18 +141,18 @@ def _devices(setting: Setting, look: Look, process: Confined) -> Seen:
 
 def _modules(setting: Setting, look: Look, process: Confined) -> Seen:
     yield from mounts.hidden_part("files", process, ("/usr/lib/modules",))
-    yield from _lacks("CAP_SYS_MODULE")(setting, look, process)
+    yield from _lacks(setting, process)
     yield from _calls(setting, look, process)
 
 
 def _logs(setting: Setting, look: Look, process: Confined) -> Seen:
     yield from mounts.hidden_part("files", process, ("/proc/kmsg",))
-    yield from _lacks("CAP_SYSLOG")(setting, look, process)
+    yield from _lacks(setting, process)
     yield from _calls(setting, look, process)
 
 
 def _clock(setting: Setting, look: Look, process: Confined) -> Seen:
-    yield from _lacks("CAP_SYS_TIME", "CAP_WAKE_ALARM")(setting, look, process)
+    yield from _lacks(setting, process)
     yield from _calls(setting, look, process)
 
 

@@ -10,6 +10,7 @@ from harness.judge import resources
 from harness.judge.calls import walk
 from harness.judge.settings import Idle, Setting, place
 from harness.unit.confinement import Look
+from harness.unit.needs import below
 from harness.unit.paths import HOMES, named, plain
 from harness.unit.quantity import parse_percent
 from harness.unit.start import FALSE, TRUE, words
@@ -150,7 +151,7 @@ def _paths(settings: Settings, look: Look) -> Iterator[Idle]:
     own_tmp = _value(settings, "PrivateTmp") not in {"", "no"} or _value(settings, "DynamicUser").lower() in TRUE
     strict = _value(settings, "ProtectSystem") == "strict"
     for line in settings["ReadWritePaths"].lines:
-        inside = tuple(w for w in line.value.split() if own_tmp and _below(plain(w, look.name), OWN_TMP))
+        inside = tuple(w for w in line.value.split() if own_tmp and below(plain(w, look.name), *OWN_TMP))
         if inside:
             yield Idle(line, "its own /tmp and /var/tmp are writable anyway", inside)
         same = tuple(w for w in line.value.split() if plain(w, look.name) in _protected(settings, look))
@@ -170,11 +171,7 @@ def _protected(settings: Settings, look: Look) -> set[str]:
 
 def _strict(path: str) -> bool:
     """Whether ProtectSystem=strict covers it; of `/` it makes all read-only that ReadOnlyPaths=/ does (252 to 257)."""
-    return path != "" and not _below(path, NOT_STRICT)
-
-
-def _below(path: str, folders: tuple[str, ...]) -> bool:
-    return any(path == folder or path.startswith(folder + "/") for folder in folders)
+    return path != "" and not below(path, *NOT_STRICT)
 
 
 def _ample(settings: Settings, look: Look) -> Iterator[Idle]:
@@ -219,8 +216,8 @@ def _hidden_program(settings: Settings, look: Look) -> Iterator[str]:
     ]
     used += [("WorkingDirectory", look.unit.get("Service", "WorkingDirectory") or "")]
     for key, path in used:
-        by = next((folder for folder in hidden if _below(path, (folder,))), None)
-        if path and by is not None and not _below(path, shown):
+        by = next((folder for folder in hidden if below(path, folder)), None)
+        if path and by is not None and not below(path, *shown):
             hider = f"ProtectHome={home}" if by in HOMES else "InaccessiblePaths="
             yield f"{key}= needs {path}, and {hider} hides {by}"
 
@@ -251,7 +248,7 @@ def _opened(settings: Settings, look: Look) -> Iterator[str]:
     home = _value(settings, "ProtectHome")
     if home in {"yes", "tmpfs"}:
         for key in ("ReadWritePaths", "ReadOnlyPaths"):
-            inside = [w for w in words(settings[key].values) if _below(plain(w, look.name), HOMES)]
+            inside = [w for w in words(settings[key].values) if below(plain(w, look.name), *HOMES)]
             if inside:
                 yield f"{key}= names {' '.join(inside)}, which ProtectHome={home} hides"
 

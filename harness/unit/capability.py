@@ -6,3 +6,11 @@ CAPABILITIES = (
     "SYS_BOOT SYS_NICE SYS_RESOURCE SYS_TIME SYS_TTY_CONFIG MKNOD LEASE AUDIT_WRITE AUDIT_CONTROL SETFCAP MAC_OVERRIDE "
     "MAC_ADMIN SYSLOG WAKE_ALARM BLOCK_SUSPEND AUDIT_READ PERFMON BPF CHECKPOINT_RESTORE"
 ).split()
+
+# What directives of another name take from the bounding set as well: systemd.exec(5).
+TAKEN_BY = {
+    "PrivateDevices": ("CAP_MKNOD", "CAP_SYS_RAWIO"),
+    "ProtectKernelModules": ("CAP_SYS_MODULE",),
+    "ProtectKernelLogs": ("CAP_SYSLOG",),
+    "ProtectClock": ("CAP_SYS_TIME", "CAP_WAKE_ALARM"),
+}
