@@ -4,27 +4,14 @@ Every line of evidence is held against the hints in the directive catalogue: err
 "Process exit codes"), signal, system call and path.
 """
 
-import errno
-import os
 import re
 from collections.abc import Collection, Iterable, Mapping
 
+from harness.judge.traces import Trace, trace
 from harness.observation import Observation
 from harness.unit.catalogue import ALLOW_LIST, Catalogue, Directive
 from harness.unit.needs import below
 
-_ERRNO_NAMES = tuple(
-    name
-    for name in (
-        "EPERM", "EACCES", "EROFS", "ENOENT", "EAFNOSUPPORT", "ENETUNREACH", "EADDRNOTAVAIL", "ECONNREFUSED",
-        "EINVAL", "ENOSYS", "EAGAIN", "ENOMEM", "EMFILE", "ETIMEDOUT", "ESRCH", "ENOKEY", "EIDRM", "EFBIG",
-    )
-    if hasattr(errno, name)
-)  # fmt: skip
-_ERRNO_TEXTS = {name: os.strerror(getattr(errno, name)).lower() for name in _ERRNO_NAMES}
-_STATUS = re.compile(r"status=(\d+)(?:/([A-Z_0-9]+))?")
-_SIGNAL = re.compile(r"code=(?:killed|dumped), status=\d+/([A-Z0-9]+)")
-_KILLED_FOR = re.compile(r"for the system call ([a-z0-9_]+)")
 # What a service calls in its complaint, and the capability it then lacks (capabilities(7)); the first that fits.
 _CALL_NEEDS = tuple(
     (re.compile(rf"\b(?:{calls})\b"), f"CAP_{name}")
@@ -44,7 +31,6 @@ _CALL_NEEDS = tuple(
         ("open|opendir|fopen|access|unlink|rename|mkdir", "DAC_OVERRIDE"),
     )
 )
-# A time-out with no other trace is what a blocked address looks like: packets vanish, nobody logs.
 _KIN = {"CAP_DAC_OVERRIDE": ("CapabilityBoundingSet -CAP_DAC_READ_SEARCH", "ProtectHome", "UMask")}
 # What makes a single path read-only, or hides it.
 _CLOSED_BY = {
@@ -52,7 +38,7 @@ _CLOSED_BY = {
     "ENOENT": ("InaccessiblePaths", "TemporaryFileSystem"),
     "EACCES": ("InaccessiblePaths", "ExecPaths"),
 }
-_PATH = re.compile(r"""(?<![\w.])/[^\s"'`,;:()\[\]]+""")
+# A time-out with no other trace is what a blocked address looks like: packets vanish, nobody logs.
 _SILENT = ("IPAddressDeny", "PrivateNetwork")
 
 
@@ -97,66 +83,64 @@ def blamed(
 
     `tried` are labels of the tightenings in force. One of them that closes the very path of the line explains it alone.
     """
-    if closed := _closed(line, tried):
+    told = trace(line)
+    if closed := _closed(told, tried):
         return closed
-    singles = _single(line, groups or {})
+    singles = _single(told, groups or {})
     narrowed = {label.split(" ")[0] for label in singles if " " in label}
-    return [*singles, *(name for name in _blamed(line, catalogue) if name not in narrowed)]
+    return [*singles, *(name for name in _blamed(told, catalogue) if name not in narrowed)]
 
 
-def _closed(line: str, tried: Collection[str]) -> list[str]:
+def _closed(told: Trace, tried: Collection[str]) -> list[str]:
     """Labels of the tightenings that close a path the line names, those of the longest path that does."""
-    directives = next((names for name, names in _CLOSED_BY.items() if _ERRNO_TEXTS[name] in line.lower()), ())
+    directives = _CLOSED_BY.get(told.errno, ())
     found: dict[str, int] = {}
     for label in tried:
         directive, _, place = label.partition(" -")
-        named = (path for path in _PATH.findall(line) if below(path, place))
-        if directive in directives and place.startswith("/") and any(named):
+        named = any(below(path, place) for path in told.paths)
+        if directive in directives and place.startswith("/") and (named or _not_run(told.text, place)):
             found[label] = len(place)
     return sorted(label for label, length in found.items() if length == max(found.values()))
 
 
-def _single(line: str, groups: Mapping[str, Collection[str]]) -> list[str]:
+def _not_run(text: str, program: str) -> bool:
+    """Whether a line complains of a program by its name alone, as shells and Python do after a search of $PATH."""
+    name = re.escape(program.rpartition("/")[2])
+    return (
+        re.search(rf"(?:^|: ){name}: permission denied$|permission denied: '{name}'$", text, re.IGNORECASE) is not None
+    )
+
+
+def _single(told: Trace, groups: Mapping[str, Collection[str]]) -> list[str]:
     """Labels of the tightenings that alone explain the line; empty when it does not tell."""
-    if killed := _KILLED_FOR.search(line):
-        call = killed[1]
+    if call := told.killed_for:
         names = [call, *(name for name, calls in groups.items() if call in calls)]
         allowed = call in groups.get(ALLOW_LIST, ())
         return [f"SystemCallFilter -{name}" for name in names] + ([] if allowed else [f"SystemCallFilter={ALLOW_LIST}"])
-    lowered = line.lower()
-    if _ERRNO_TEXTS["EPERM"] not in lowered and _ERRNO_TEXTS["EACCES"] not in lowered:
+    if told.errno not in ("EPERM", "EACCES"):
         return []
-    lacking = next((name for pattern, name in _CALL_NEEDS if pattern.search(line)), "")
+    lacking = next((name for pattern, name in _CALL_NEEDS if pattern.search(told.text)), "")
     if not lacking:
         return []
     # The same complaint comes from the ids that PrivateUsers= does not map.
     return [f"CapabilityBoundingSet -{lacking}", "PrivateUsers", *_KIN.get(lacking, ())]
 
 
-def _blamed(line: str, catalogue: Catalogue) -> Iterable[str]:
-    lowered = line.lower()
-    errnos = {name for name, text in _ERRNO_TEXTS.items() if text in lowered or re.search(rf"\b{name}\b", line)}
-    statuses = {int(found[1]) for found in _STATUS.finditer(line)}
-    signals = {"SIG" + found[1] for found in _SIGNAL.finditer(line)}
-    if "audit: type=1326" in line:
-        signals.add("SIGSYS")
-    return [
-        directive.name
-        for directive in catalogue
-        if _matches(directive, line, errnos=errnos, statuses=statuses, signals=signals)
-    ]
+def _blamed(told: Trace, catalogue: Catalogue) -> Iterable[str]:
+    signals = {told.signal, "SIGSYS" if "audit: type=1326" in told.text else ""}
+    return [directive.name for directive in catalogue if _matches(directive, told, signals=signals)]
 
 
-def _matches(directive: Directive, line: str, *, errnos: set[str], statuses: set[int], signals: set[str]) -> bool:
-    hints = directive.hints
-    if signals & set(hints.signals) or statuses & set(hints.exit_statuses):
+def _matches(directive: Directive, told: Trace, *, signals: set[str]) -> bool:
+    hints, line = directive.hints, told.text
+    if signals & set(hints.signals) or told.status in hints.exit_statuses:
         return True
     if any(name in line for name in hints.capabilities):
         return True
-    if not errnos & set(hints.errnos):
+    if told.errno not in hints.errnos:
         return False
     if any(re.search(rf"(?<![\w./-]){re.escape(path)}(?![\w.-])", line) for path in hints.paths):
         return True
     if any(re.search(rf"\b{re.escape(call)}\b", line) for call in hints.syscalls):
         return True
-    return (not hints.paths and not hints.syscalls) or "EAFNOSUPPORT" in errnos & set(hints.errnos)
+    return (not hints.paths and not hints.syscalls) or told.errno == "EAFNOSUPPORT"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 _NAMES = (
     "EPERM", "EACCES", "EROFS", "ENOENT", "EAFNOSUPPORT", "ENETUNREACH", "EADDRNOTAVAIL", "ECONNREFUSED", "EINVAL",
-    "EAGAIN", "ENOMEM", "EMFILE", "ETIMEDOUT", "EFBIG", "ENOSYS",
+    "EAGAIN", "ENOMEM", "EMFILE", "ETIMEDOUT", "EFBIG", "ENOSYS", "ESRCH", "ENOKEY", "EIDRM",
 )  # fmt: skip
 _TEXTS = {os.strerror(getattr(errno, name)).lower(): name for name in _NAMES} | {
     "timed out": "ETIMEDOUT",

@@ -98,6 +98,7 @@ def test_named_most_often_first():
 
 READ_ONLY = 'open() "/var/www/store/1.bin" failed (30: Read-only file system), client: 127.0.0.1'
 CLOSED = ("ReadWritePaths -/var/www", "ReadWritePaths -/var", "ReadWritePaths -/var/log", "ProtectSystem=strict")
+PROGRAMS = ("ExecPaths -/usr/bin/mv", "ExecPaths -/usr/bin/rm", "ProtectSystem=strict")
 
 
 @pytest.mark.parametrize(
@@ -106,12 +107,19 @@ CLOSED = ("ReadWritePaths -/var/www", "ReadWritePaths -/var", "ReadWritePaths -/
         (READ_ONLY, CLOSED, ("ReadWritePaths -/var/www",)),
         (READ_ONLY, CLOSED[1:], ("ReadWritePaths -/var",)),
         ("/run/x/y: Read-only file system", ("ReadOnlyPaths -/run",), ("ReadOnlyPaths -/run",)),
+        ("sh: 1: mv: Permission denied", PROGRAMS, ("ExecPaths -/usr/bin/mv",)),
+        ("PermissionError: [Errno 13] Permission denied: 'mv'", PROGRAMS, ("ExecPaths -/usr/bin/mv",)),
         ("stat(/srv/a): No such file or directory", ("InaccessiblePaths -/srv",), ("InaccessiblePaths -/srv",)),
     ],
 )
 def test_what_closes_the_very_path_explains_it_alone(text, tried, expected):
     told = observation(steps=(), journal=(line(text, 3),), tightenings=tried)
     assert suspects(told, catalogue.load()) == expected
+
+
+def test_a_program_that_ran_and_was_refused_something_is_not_the_refused_one():
+    told = observation(steps=(), journal=(line("mv: cannot open x: Permission denied", 3),), tightenings=PROGRAMS)
+    assert "ExecPaths -/usr/bin/mv" not in suspects(told, catalogue.load())
 
 
 def test_a_path_that_nothing_closes_points_to_directives():
