@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 from harness.deploy.manager import Manager
 from harness.errors import MachineError
 from harness.judge.causes import Place
-from harness.judge.confinement import Confinement
+from harness.judge.denials import Denials
 from harness.judge.traces import trace
 from harness.judge.watching import Report, Seen, Usage, report
 from harness.machine.kernel import SECCOMP, explained
@@ -70,7 +70,7 @@ def seen(manager: Manager, *, since: str, kernel: Kernel | None = None) -> Seen:
     pids = {line.pid for line in journal if line.pid is not None} | {int(shown.get("ExecMainPID") or 0)}
     lines = kernel() if kernel is not None else _kernel(manager, since, shown, pids)
     return Seen(
-        unit=Confinement(shown, parse_cat(manager.text())),
+        unit=Denials(shown, parse_cat(manager.text())),
         journal=tuple(journal),
         kernel=tuple(lines),
         places=_places(manager, [line.message for line in journal], shown),

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from harness.judge import filters
 from harness.judge.settings import Setting
-from harness.unit.confinement import Look, Rule
+from harness.unit.confined import Look, Rule
 from harness.unit.itemset import OTHER, kept_by
 from harness.unit.start import NotUnderstood
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from harness.judge import relaxation
-from harness.judge.confinement import NO, Confinement
+from harness.judge.denials import NO, Denials
 from harness.judge.traces import Trace
 
 NATIVE = frozenset({"c000003e", "c00000b7", "c00000f3"})  # AUDIT_ARCH_ of x86-64, arm64, riscv64
@@ -106,7 +106,7 @@ class Cause:
     because: str
 
 
-def causes(seen: Trace, unit: Confinement, places: Mapping[str, Place]) -> list[Cause]:
+def causes(seen: Trace, unit: Denials, places: Mapping[str, Place]) -> list[Cause]:
     """What refused; several where each by itself does. Empty when no setting of the unit explains the line."""
     found: dict[str, Cause] = {}
     for cause in _all(seen, unit, places):
@@ -114,7 +114,7 @@ def causes(seen: Trace, unit: Confinement, places: Mapping[str, Place]) -> list[
     return list(found.values())
 
 
-def _all(seen: Trace, unit: Confinement, places: Mapping[str, Place]) -> Iterator[Cause]:
+def _all(seen: Trace, unit: Denials, places: Mapping[str, Place]) -> Iterator[Cause]:
     if seen.killed_for or seen.signal == "SIGSYS":
         yield from _killed(seen, unit)
         return
@@ -139,7 +139,7 @@ def _all(seen: Trace, unit: Confinement, places: Mapping[str, Place]) -> Iterato
         yield from _only(("ProtectSystem", "ReadOnlyPaths", "ProtectControlGroups", "ProtectKernelTunables"), unit)
 
 
-def _killed(seen: Trace, unit: Confinement) -> Iterator[Cause]:
+def _killed(seen: Trace, unit: Denials) -> Iterator[Cause]:
     """Only two directives kill: all other filters refuse with an errno."""
     call = seen.killed_for
     if seen.architecture and seen.architecture not in NATIVE and unit.is_set("SystemCallArchitectures"):
@@ -154,7 +154,7 @@ def _killed(seen: Trace, unit: Confinement) -> Iterator[Cause]:
         yield _cause("SystemCallArchitectures", unit, ["SystemCallArchitectures="], "SIGSYS, and no other line kills")
 
 
-def _of_path(seen: Trace, path: str, unit: Confinement, places: Mapping[str, Place]) -> Iterator[Cause]:
+def _of_path(seen: Trace, path: str, unit: Denials, places: Mapping[str, Place]) -> Iterator[Cause]:
     mount, place = unit.mount_of(path), places.get(path)
     existing = frozenset(places)
     if mount is not None and mount.directive:
@@ -180,14 +180,14 @@ def _of_path(seen: Trace, path: str, unit: Confinement, places: Mapping[str, Pla
         yield _cause("NoExecPaths", unit, relaxation.run(path, unit), f"{path} may not be executed under it")
 
 
-def _hidden(directive: str, path: str, unit: Confinement, *, item: str) -> Cause:
+def _hidden(directive: str, path: str, unit: Denials, *, item: str) -> Cause:
     if directive == "PrivateDevices":
         return _cause(directive, unit, relaxation.device(path, unit, private=True), f"{path} is not in its /dev")
     lines = relaxation.open_path(directive, path, unit, writes=False)
     return _cause(directive, unit, lines, f"{path} is there, and hidden under it", item=item)
 
 
-def _of_proc(path: str, unit: Confinement, places: Mapping[str, Place]) -> Iterator[Cause]:
+def _of_proc(path: str, unit: Denials, places: Mapping[str, Place]) -> Iterator[Cause]:
     first = path.split("/")[2]
     if first.isdigit() and unit.value("ProtectProc") not in NO:
         yield _cause("ProtectProc", unit, ["ProtectProc=default"], "it hides processes of other users")
@@ -200,12 +200,12 @@ def _of_proc(path: str, unit: Confinement, places: Mapping[str, Place]) -> Itera
         yield _cause("ProcSubset", unit, ["ProcSubset=all"], f"it leaves {path} out")
 
 
-def _closed(path: str, unit: Confinement) -> bool:
+def _closed(path: str, unit: Denials) -> bool:
     allowed = unit.value("DeviceAllow")
     return unit.value("DevicePolicy") in ("closed", "strict") and path not in allowed
 
 
-def _of_calls(seen: Trace, unit: Confinement) -> Iterator[Cause]:
+def _of_calls(seen: Trace, unit: Denials) -> Iterator[Cause]:
     """Filters answer before the kernel looks at capabilities, and each of them answers for itself."""
     called = [call for call in CALLS if call in seen.words]
     with_errno = unit.value("SystemCallErrorNumber")
@@ -228,7 +228,7 @@ def _same_errno(value: str, name: str) -> bool:
     return value in (name, str(getattr(errno, name, "")))
 
 
-def _of_switch(directive: str, seen: Trace, unit: Confinement) -> Iterator[Cause]:
+def _of_switch(directive: str, seen: Trace, unit: Denials) -> Iterator[Cause]:
     if not directive or seen.errno not in ("EPERM", "EACCES") or not unit.is_set(directive):
         return
     if directive == "RestrictNamespaces":
@@ -242,7 +242,7 @@ def _of_switch(directive: str, seen: Trace, unit: Confinement) -> Iterator[Cause
         yield _cause(directive, unit, [relaxation.lower(directive)], "it refuses this call")
 
 
-def _of_capability(capability: str, seen: Trace, unit: Confinement) -> Iterator[Cause]:
+def _of_capability(capability: str, seen: Trace, unit: Denials) -> Iterator[Cause]:
     if not capability:
         return
     if seen.errno in ("EPERM", "EACCES") and unit.is_root and (name := unit.lacks(capability)):
@@ -254,7 +254,7 @@ def _of_capability(capability: str, seen: Trace, unit: Confinement) -> Iterator[
         )
 
 
-def _of_network(seen: Trace, unit: Confinement) -> Iterator[Cause]:
+def _of_network(seen: Trace, unit: Denials) -> Iterator[Cause]:
     if seen.errno == "EAFNOSUPPORT" and unit.is_set("RestrictAddressFamilies"):
         families = {FAMILIES[word] for word in seen.words if word in FAMILIES}
         families |= {f"AF_{word[3:].upper()}" for word in seen.words if word.startswith("af_")}
@@ -276,14 +276,14 @@ def _of_network(seen: Trace, unit: Confinement) -> Iterator[Cause]:
         yield from _of_capability("CAP_NET_RAW", seen, unit)
 
 
-def _of_bind(seen: Trace, unit: Confinement) -> Iterator[Cause]:
+def _of_bind(seen: Trace, unit: Denials) -> Iterator[Cause]:
     if seen.errno == "EPERM" and unit.value("SocketBindDeny") not in NO:
         yield _cause("SocketBindDeny", unit, ["SocketBindAllow=any"], "it refuses to bind with this errno")
     elif seen.errno == "EACCES":
         yield from _of_capability("CAP_NET_BIND_SERVICE", seen, unit)
 
 
-def _of_owner(seen: Trace, unit: Confinement, places: Mapping[str, Place]) -> Iterator[Cause]:
+def _of_owner(seen: Trace, unit: Denials, places: Mapping[str, Place]) -> Iterator[Cause]:
     """A file that root may open only by its capability to pass over permissions."""
     for path in seen.paths:
         place = places.get(path)
@@ -299,12 +299,12 @@ def _of_owner(seen: Trace, unit: Confinement, places: Mapping[str, Place]) -> It
             yield _cause("PrivateUsers", unit, ["PrivateUsers=no"], f"the owner of {path} is nobody in it")
 
 
-def _only(names: Iterable[str], unit: Confinement) -> Iterator[Cause]:
+def _only(names: Iterable[str], unit: Denials) -> Iterator[Cause]:
     """The one of several directives that is set; with more of them the line does not tell which."""
     there = [name for name in names if unit.is_set(name)]
     if len(there) == 1:
         yield _cause(there[0], unit, [], "the only line here that makes anything read-only; the log names no path")
 
 
-def _cause(directive: str, unit: Confinement, lines: list[str], because: str, *, item: str = "") -> Cause:
+def _cause(directive: str, unit: Denials, lines: list[str], because: str, *, item: str = "") -> Cause:
     return Cause(directive, unit.line(directive, item), tuple(lines), because)

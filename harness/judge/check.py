@@ -10,7 +10,7 @@ from harness.judge.idle import Contradiction, contradictions, idle
 from harness.judge.settings import Idle, Setting, read
 from harness.judge.tighter import tighter
 from harness.unit.canary import Standing
-from harness.unit.confinement import Look
+from harness.unit.confined import Look
 
 # How much of what a directive says may count in the score.
 COUNTS = {Hold.ABSENT: 0.0, Hold.PARTLY: 0.5}

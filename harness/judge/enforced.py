@@ -9,7 +9,7 @@ from harness.judge import calls, mounts, resources
 from harness.judge.holding import Check, Finding, Hold, Part, Seen, hold_of, part
 from harness.judge.settings import Setting
 from harness.unit.capability import CAPABILITIES, TAKEN_BY
-from harness.unit.confinement import Confined, Look
+from harness.unit.confined import Confined, Look
 from harness.unit.itemset import kept_by
 from harness.unit.start import NotUnderstood
 

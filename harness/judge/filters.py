@@ -8,7 +8,7 @@ import struct
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from harness.unit.confinement import Rule
+from harness.unit.confined import Rule
 
 ARCHITECTURES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}  # linux/audit.h
 I386 = 0x40000003

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from harness.judge.settings import Setting
-from harness.unit.confinement import Confined, Look
+from harness.unit.confined import Confined, Look
 
 
 class Hold(Enum):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from harness.judge import resources
 from harness.judge.calls import walk
 from harness.judge.settings import Idle, Setting, place
-from harness.unit.confinement import Look
+from harness.unit.confined import Look
 from harness.unit.needs import below
 from harness.unit.paths import HOMES, named, plain
 from harness.unit.quantity import parse_percent

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from harness.judge.holding import Hold, Part, Seen, part
 from harness.judge.settings import Setting
 from harness.unit.capability import CAPABILITIES
-from harness.unit.confinement import Confined, Look
+from harness.unit.confined import Confined, Look
 from harness.unit.needs import below
 from harness.unit.paths import HOMES, plain
 from harness.unit.start import words

@@ -6,7 +6,7 @@ system call or family named without `~` is taken out of a list of denied ones: s
 
 from pathlib import PurePosixPath
 
-from harness.judge.confinement import Confinement
+from harness.judge.denials import Denials
 from harness.unit.needs import below
 from harness.unit.quantity import size_text
 from harness.unit.unitfile import written
@@ -16,7 +16,7 @@ _RUNG_BELOW: dict[str, dict[str, str]] = {"ProtectSystem": {"full": "yes"}, "Pro
 _RUNGS_DOWN = {"ProtectProc": "default", "ProcSubset": "all", "PrivateTmp": "no"}
 
 
-def open_path(directive: str, path: str, unit: Confinement, *, writes: bool) -> list[str]:
+def open_path(directive: str, path: str, unit: Denials, *, writes: bool) -> list[str]:
     """Let the unit read or write below `path`, which `directive` keeps it from."""
     if directive == "ProtectHome" and unit.value("ProtectHome") == "yes":
         lowered = ["ProtectHome=tmpfs"]
@@ -34,7 +34,7 @@ def open_path(directive: str, path: str, unit: Confinement, *, writes: bool) -> 
     return [lower(directive)]
 
 
-def run(path: str, unit: Confinement) -> list[str]:
+def run(path: str, unit: Denials) -> list[str]:
     """Let the unit run `path`, which NoExecPaths= keeps it from.
 
     Bound read-only, as ExecPaths= makes what it names writable beside ProtectSystem=strict. A writable place has to be
@@ -46,12 +46,12 @@ def run(path: str, unit: Confinement) -> list[str]:
     return [f"BindReadOnlyPaths={path}"]
 
 
-def without(directive: str, path: str, unit: Confinement) -> list[str]:
+def without(directive: str, path: str, unit: Denials) -> list[str]:
     """A list of paths without those that `path` is in."""
     return _written(directive, [word for word in unit.words(directive) if not below(path, _bare(word))])
 
 
-def optional(directive: str, path: str, unit: Confinement) -> list[str]:
+def optional(directive: str, path: str, unit: Denials) -> list[str]:
     """A list of paths in which `path` may be missing."""
     words = [f"-{_bare(word)}" if path in _bare(word).split(":")[:2] else word for word in unit.words(directive)]
     return _written(directive, words)
@@ -62,7 +62,7 @@ def lower(directive: str) -> str:
     return f"{directive}={_RUNGS_DOWN.get(directive, 'no')}"
 
 
-def device(path: str, unit: Confinement, *, private: bool) -> list[str]:
+def device(path: str, unit: Denials, *, private: bool) -> list[str]:
     """One device more; without a `/dev` of its own where that hides it."""
     lines = ["PrivateDevices=no", "DevicePolicy=closed"] if private else []
     return [*lines, f"DeviceAllow={path} rw"]

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from harness.judge.settings import Setting
-from harness.unit.confinement import Look
+from harness.unit.confined import Look
 from harness.unit.quantity import parse_percent, parse_size
 
 Seen = tuple[bool | None, str]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from harness.unit import catalogue
 from harness.unit.catalogue import Directive, Kind
-from harness.unit.confinement import Look, Warned
+from harness.unit.confined import Look, Warned
 from harness.unit.start import FALSE, TRUE
 from harness.unit.unitfile import Assignment
 

@@ -5,7 +5,7 @@ import ipaddress
 from harness.judge.calls import walk
 from harness.judge.settings import Setting
 from harness.unit.catalogue import ALLOW_LIST, Directive, Kind, Rung
-from harness.unit.confinement import Look
+from harness.unit.confined import Look
 from harness.unit.itemset import OTHER, kept_by
 from harness.unit.start import NotUnderstood, words
 

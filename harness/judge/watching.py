@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from harness.judge import relaxation
 from harness.judge.causes import Cause, Place, causes
-from harness.judge.confinement import Confinement
+from harness.judge.denials import Denials
 from harness.judge.novelty import template
 from harness.judge.traces import Trace, trace
 from harness.observation import JournalLine
@@ -61,7 +61,7 @@ class Usage:
 class Seen:
     """One look: settings, log lines, kernel lines about the unit, what is at the paths they name, and counters."""
 
-    unit: Confinement
+    unit: Denials
     journal: tuple[JournalLine, ...] = ()
     kernel: tuple[str, ...] = ()
     places: Mapping[str, Place] | None = None
@@ -168,7 +168,7 @@ def _of_manager(message: str, seen: Seen, places: Mapping[str, Place]) -> Iterat
         yield message, [Cause(name, unit.line(name), (f"{name}=",), told) for name in names[:1]]
 
 
-def _of_namespace(message: str, unit: Confinement) -> Iterator[Cause]:
+def _of_namespace(message: str, unit: Denials) -> Iterator[Cause]:
     """A path in a list that is not there: systemd then does not start the unit, unless it is written with `-`."""
     found = _PATH_IN.search(message)
     path = found[1] if found else ""
@@ -217,7 +217,7 @@ def _throttled(seen: Seen) -> tuple[str, list[Cause]] | None:
     return f"{usage.throttled_periods} of {usage.periods} periods throttled", [cause]
 
 
-def _limit(name: str, unit: Confinement, because: str) -> Cause:
+def _limit(name: str, unit: Denials, because: str) -> Cause:
     return Cause(name, unit.line(name), tuple(relaxation.more(name, unit.value(name))), because)
 
 

@@ -15,7 +15,7 @@ from harness.machine.cgroup import hierarchies, memberships, pids_below
 from harness.machine.inspect import syscall_groups, version_number
 from harness.machine.processes import is_systemds, namespaces_apart, status_fields
 from harness.unit import exposure
-from harness.unit.confinement import Confined, Host, Look, Mount, Warned
+from harness.unit.confined import Confined, Host, Look, Mount, Warned
 from harness.unit.paths import LOOKED_AT, named
 from harness.unit.unitfile import UnitFile, parse, parse_cat
 

@@ -12,7 +12,7 @@ import struct
 import time
 from collections.abc import Iterable
 
-from harness.unit.confinement import Rule
+from harness.unit.confined import Rule
 
 SEIZE, INTERRUPT, DETACH, GET_FILTER = 0x4206, 0x4207, 17, 0x420C  # sys/ptrace.h
 EVENT_STOP = 128

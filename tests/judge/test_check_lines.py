@@ -13,7 +13,7 @@ from harness.judge.score import GROUPS, total
 from harness.report.check import to_json
 from harness.unit import catalogue
 from harness.unit.canary import CanaryResult, Standing
-from harness.unit.confinement import Confined, Host, Look, Mount, Rule, Warned
+from harness.unit.confined import Confined, Host, Look, Mount, Rule, Warned
 from harness.unit.unitfile import UnitFile, parse
 
 GROUPS_OF_CALLS = {

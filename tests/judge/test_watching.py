@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from harness.judge.causes import Place
-from harness.judge.confinement import Confinement
+from harness.judge.denials import Denials
 from harness.judge.traces import trace
 from harness.judge.watching import Report, Seen, Usage, report
 from harness.observation import JournalLine
@@ -21,10 +21,10 @@ SECCOMP = (
 )
 
 
-def unit(**shown: str) -> Confinement:
+def unit(**shown: str) -> Denials:
     """A unit that sets just these."""
     text = "[Service]\n" + "".join(f"{name}={value}\n" for name, value in shown.items())
-    return Confinement(shown, parse(text, source="/etc/x.service"))
+    return Denials(shown, parse(text, source="/etc/x.service"))
 
 
 def said(*messages: str, manager: bool = False) -> tuple[JournalLine, ...]:

@@ -36,8 +36,8 @@ class Mount:
 _STRICTNESS = ("hidden", "private", "empty", "ro", "rw")
 
 
-class Confinement:
-    """The settings of one unit."""
+class Denials:
+    """What the settings of one unit deny."""
 
     def __init__(self, shown: Mapping[str, str], text: UnitFile) -> None:
         self.shown = shown
