@@ -11,6 +11,7 @@ PACKAGE = Path(__file__).parent.parent / "harness"
 RANKS = {
     "errors": 0,
     "mistakes": 0,
+    "mountinfo": 0,
     "observation": 1,
     "inspection": 1,
     "check": 7,

@@ -14,6 +14,8 @@ from pathlib import Path
 from harness.errors import MachineError
 from harness.machine import delegation, devices
 from harness.machine.counters import UnitFiles
+from harness.machine.processes import mounts_of
+from harness.mountinfo import Mount
 
 PREFIX = "harness-"  # of the name of every machine
 
@@ -33,24 +35,17 @@ class Hierarchy:
         return self.version == 2 and bool((self.mountpoint / "cgroup.controllers").read_text().strip())
 
 
-def hierarchies(mountinfo: str = "") -> tuple[Hierarchy, ...]:
+def hierarchies(mounts: Iterable[Mount] | None = None) -> tuple[Hierarchy, ...]:
     """The cgroup trees mounted on this host, each once."""
-    text = mountinfo or Path("/proc/self/mountinfo").read_text()
     found: dict[str, Hierarchy] = {}
-    for line in text.splitlines():
-        left, _, right = line.partition(" - ")
-        kind, _, options = right.split(" ", 2)
-        if kind not in ("cgroup", "cgroup2"):
-            continue
-        mountpoint = Path(left.split(" ")[4].encode().decode("unicode_escape"))
-        if kind == "cgroup2":
-            found.setdefault("", Hierarchy(mountpoint, 2, frozenset(), ""))
-            continue
-        words = options.split(" ")[-1].split(",")
-        named = next((word for word in words if word.startswith("name=")), "")
-        controllers = frozenset(words) - {"rw", "ro", "xattr", "clone_children", named}
-        key = named or ",".join(sorted(controllers))
-        found.setdefault(key, Hierarchy(mountpoint, 1, frozenset(controllers), key))
+    for mount in mounts_of("self") if mounts is None else mounts:
+        if mount.kind == "cgroup2":
+            found.setdefault("", Hierarchy(Path(mount.point), 2, frozenset(), ""))
+        elif mount.kind == "cgroup":
+            named = next((word for word in mount.own if word.startswith("name=")), "")
+            controllers = mount.own - {"rw", "ro", "xattr", "clone_children", named}
+            key = named or ",".join(sorted(controllers))
+            found.setdefault(key, Hierarchy(Path(mount.point), 1, controllers, key))
     return tuple(found.values())
 
 

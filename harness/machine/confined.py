@@ -13,9 +13,9 @@ from harness.errors import UnitError
 from harness.machine import filters, programs, shell
 from harness.machine.cgroup import hierarchies, memberships, pids_below
 from harness.machine.inspect import syscall_groups, version_number
-from harness.machine.processes import is_systemds, namespaces_apart, status_fields
+from harness.machine.processes import is_systemds, mounts_of, namespaces_apart, status_fields
 from harness.unit import exposure
-from harness.unit.confined import Confined, Host, Look, Mount, Warned
+from harness.unit.confined import Confined, Host, Look, Warned
 from harness.unit.paths import LOOKED_AT, named
 from harness.unit.unitfile import UnitFile, parse, parse_cat
 
@@ -99,7 +99,7 @@ def look_at_unit(system: System, name: str, *, read_filters: bool = False) -> Lo
         running=bool(processes),
         reload_needed=shown.get("NeedDaemonReload") == "yes",
         processes=processes,
-        outer=_mounts(system.leader),
+        outer=mounts_of(system.leader),
         control=_control(paths, system.unit_cgroups("/")),
         programs=programs.attached(paths[""]) if "" in paths else None,
         owner=int(shown["UID"]) if shown.get("UID", "").isdigit() else None,
@@ -221,23 +221,11 @@ def _process(leader: int, pid: int, fields: Mapping[str, str], paths: Sequence[s
         filter_count=int(count) if count.isdigit() else None,
         umask=int(fields["Umask"], 8) if "Umask" in fields else None,
         apart=namespaces_apart(pid, leader),
-        mounts=_mounts(pid),
+        mounts=mounts_of(pid),
         limits=_limits(pid),
         real=_real(pid, paths),
         filters=rules if seccomp == 2 else () if seccomp == 0 else None,
     )
-
-
-def _mounts(pid: int) -> tuple[Mount, ...]:
-    found = []
-    for line in Path(f"/proc/{pid}/mountinfo").read_text().splitlines():
-        left, _, right = line.partition(" - ")
-        fields, (kind, _, options) = left.split(" "), right.split(" ", 2)
-        root, point = (text.encode().decode("unicode_escape") for text in fields[3:5])
-        found.append(
-            Mount(point, root, kind, frozenset([*fields[5].split(","), *options.rsplit(" ")[-1].split(",")]), fields[2])
-        )
-    return tuple(found)
 
 
 def _limits(pid: int) -> dict[str, tuple[int | None, int | None]]:

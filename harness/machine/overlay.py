@@ -9,11 +9,13 @@ their fsync from costing anything (Documentation/filesystems/overlayfs.rst, Linu
 import os
 import shutil
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from harness.errors import MachineError
+from harness.machine.processes import mounts_of
+from harness.mountinfo import Mount
 
 # Filesystems of the kernel's own making or of the network: never a lower layer. The machine gets fresh ones, or none.
 NOT_LAYERED = frozenset(
@@ -38,14 +40,12 @@ class Layer:
     work: Path
 
 
-def mounts_below(root: Path, mountinfo: str) -> list[PurePosixPath]:
+def mounts_below(root: Path, mounts: Iterable[Mount]) -> list[PurePosixPath]:
     """Mount points below `root` that need an overlay of their own, outermost first, relative to it."""
     found: dict[PurePosixPath, None] = {}
-    for line in mountinfo.splitlines():
-        left, _, right = line.partition(" - ")
-        kind = right.split(" ")[0]
-        point = Path(left.split(" ")[4].encode().decode("unicode_escape"))
-        if kind in NOT_LAYERED or kind.startswith("fuse.") or point == root or not point.is_relative_to(root):
+    for mount in mounts:
+        point, layered = Path(mount.point), mount.kind not in NOT_LAYERED and not mount.kind.startswith("fuse.")
+        if not layered or point == root or not point.is_relative_to(root):
             continue
         at = PurePosixPath(point.relative_to(root))
         if not point.is_dir() or any(at == fresh or fresh in at.parents for fresh in map(PurePosixPath, FRESH)):
@@ -70,7 +70,10 @@ class Overlay:
         self.root = root
         self.scratch = scratch
         self._before: dict[str, tuple[int, int]] = {}
-        points = [PurePosixPath("."), *mounts_below(root, Path("/proc/self/mountinfo").read_text())]
+        points = [
+            PurePosixPath("."),
+            *mounts_below(root, mounts_of("self")),
+        ]
         self.layers = [self._layer(number, at, root / at) for number, at in enumerate(points)]
         for directory in FRESH:
             self._fresh(directory)

@@ -6,6 +6,8 @@ import struct
 from collections.abc import Iterable
 from pathlib import Path
 
+from harness import mountinfo
+from harness.mountinfo import Mount
 from harness.observation import Process
 
 LISTEN = "0A"  # TCP_LISTEN of include/net/tcp_states.h as /proc/net/tcp prints it
@@ -87,6 +89,11 @@ def status_fields(pid: int) -> dict[str, str]:
     """The lines of /proc/PID/status. Raises OSError when it has ended."""
     text = Path(f"/proc/{pid}/status").read_text(errors="replace")
     return {key: value.strip() for key, _, value in (line.partition(":") for line in text.splitlines())}
+
+
+def mounts_of(pid: int | str) -> tuple[Mount, ...]:
+    """What process `pid`, or `self`, sees mounted. Raises OSError when it has ended."""
+    return mountinfo.parse(Path(f"/proc/{pid}/mountinfo").read_text(errors="surrogateescape"))
 
 
 def sockets(leader: int, pids: Iterable[int]) -> list[str]:

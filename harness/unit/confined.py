@@ -6,25 +6,10 @@ Plain frozen data: gathered once, judged as often as wanted. `None` means "not s
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from harness.mountinfo import Mount
 from harness.unit.canary import CanaryResult
 from harness.unit.needs import below
 from harness.unit.unitfile import UnitFile
-
-
-@dataclass(frozen=True)
-class Mount:
-    """One line of /proc/PID/mountinfo (proc(5)): where, which part of which file system, and how."""
-
-    point: str
-    root: str
-    kind: str
-    options: frozenset[str]
-    device: str
-
-    @property
-    def read_only(self) -> bool:
-        """Whether this mount, or the file system as a whole, cannot be written."""
-        return "ro" in self.options
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,11 @@ from harness.judge import enforced, filters, resources
 from harness.judge.check import Check, check
 from harness.judge.holding import Hold
 from harness.judge.score import GROUPS, total
+from harness.mountinfo import Mount
 from harness.report.check import to_json
 from harness.unit import catalogue
 from harness.unit.canary import CanaryResult, Standing
-from harness.unit.confined import Confined, Host, Look, Mount, Rule, Warned
+from harness.unit.confined import Confined, Host, Look, Rule, Warned
 from harness.unit.unitfile import UnitFile, parse
 
 GROUPS_OF_CALLS = {

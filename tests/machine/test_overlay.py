@@ -7,6 +7,7 @@ import pytest
 from harness.errors import MachineError
 from harness.machine import quiet
 from harness.machine.overlay import OPAQUE, Overlay, mounts_below
+from harness.mountinfo import parse
 
 pytestmark = pytest.mark.root
 
@@ -180,7 +181,7 @@ class TestMounts:
         return "".join(f"1 0 8:1 / {point} rw - {kind} /dev/x rw\n" for point, kind in mounts)
 
     def below(self, root: Path, *mounts: tuple[str, str]) -> list[str]:
-        return [str(item) for item in mounts_below(root, self.info(*mounts))]
+        return [str(item) for item in mounts_below(root, parse(self.info(*mounts)))]
 
     def test_real_ones_outermost_first(self, tmp_path):
         for name in ("var/lib", "home/with space"):

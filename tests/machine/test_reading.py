@@ -2,6 +2,7 @@
 
 import pytest
 
+from harness import mountinfo
 from harness.machine.cgroup import hierarchies
 from harness.machine.counters import UnitFiles
 from harness.machine.processes import _address, snapshot
@@ -19,7 +20,10 @@ UNIFIED = "30 23 0:26 / /sys/fs/cgroup rw shared:4 - cgroup2 cgroup2 rw,nsdelega
 
 
 def test_cgroup_trees_each_once():
-    found = {tree.key: (str(tree.mountpoint), tree.version, set(tree.controllers)) for tree in hierarchies(HYBRID)}
+    found = {
+        tree.key: (str(tree.mountpoint), tree.version, set(tree.controllers))
+        for tree in hierarchies(mountinfo.parse(HYBRID))
+    }
     assert found == {
         "cpu,cpuacct": ("/sys/fs/cgroup/cpu,cpuacct", 1, {"cpu", "cpuacct"}),
         "memory": ("/sys/fs/cgroup/memory", 1, {"memory"}),
@@ -29,7 +33,7 @@ def test_cgroup_trees_each_once():
 
 
 def test_a_unified_host():
-    (tree,) = hierarchies(UNIFIED)
+    (tree,) = hierarchies(mountinfo.parse(UNIFIED))
     assert (tree.key, tree.version) == ("", 2)
 
 
@@ -130,3 +134,10 @@ def test_a_process_of_systemds_own_is_left_out(monkeypatch):
     monkeypatch.setattr("harness.machine.processes.status_fields", lambda pid: {**fields, "Name": next(names)})
     monkeypatch.setattr("harness.machine.processes._namespace", lambda pid, kind: kind)
     assert [process.comm for process in snapshot(1, [7, 7, 7], seen_at="now")] == ["tiny"]
+
+
+def test_a_mount_point_with_blanks_and_letters_of_any_kind():
+    text = r"40 23 8:1 /sub\040dir /srv/caf\303\251\040é\134x rw,noexec shared:4 - ext4 /dev/sda1 ro,errors=remount-ro"
+    (mount,) = mountinfo.parse(text)
+    assert (mount.point, mount.root, mount.device) == ("/srv/café é\\x", "/sub dir", "8:1")
+    assert (mount.read_only, "noexec" in mount.options, mount.own) == (True, True, {"ro", "errors=remount-ro"})
