@@ -10,11 +10,15 @@ from harness.judge.baseline import Baseline
 from harness.observation import Seen
 from harness.unit.capability import CAPABILITIES
 from harness.unit.catalogue import ALLOW_LIST
+from harness.unit.paths import HOMES
 
 USED = 0.93
 # A call that was made is missed unless its failure is taken calmly, and a filter kills.
 USED_CALL = 0.9
+LIKELY = 0.8
 MAYBE = 0.4
+# Looked at by many, missed by few: what /proc and homes hold.
+SELDOM = 0.2
 MAYBE_CAPABILITY = 0.25
 UNUSED = 0.015
 # The kernel asks for these on the way to something else, and uid 0 is granted them without needing them.
@@ -31,11 +35,11 @@ CALLS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("PrivateMounts", ("mount", "umount2", "move_mount", "fsopen")),
 )
 PATHS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("ProtectHome", ("/home/", "/root/", "/run/user/")),
     ("ProtectKernelTunables", ("/proc/kallsyms", "/proc/kcore")),
     ("ProtectKernelModules", ("/lib/modules/", "/usr/lib/modules/")),
     ("ProtectKernelLogs", ("/dev/kmsg", "/proc/kmsg")),
 )
+HOMES_OF_USERS = tuple(f"{path}/" for path in HOMES)
 PLAIN_DEVICES = (
     "null",
     "zero",
@@ -74,9 +78,13 @@ def traced(
     found["PrivateDevices"] = MAYBE if devices else UNUSED
     proc = [path.split("/")[2] for path in opened if path.startswith("/proc/") and path.count("/") > 1]
     found["ProcSubset"] = (
-        MAYBE if any(name not in ("self", "thread-self") and not name.isdigit() for name in proc) else UNUSED
+        SELDOM if any(name not in ("self", "thread-self") and not name.isdigit() for name in proc) else UNUSED
     )
-    found["ProtectProc"] = MAYBE if any(name.isdigit() for name in proc) else UNUSED
+    found["ProtectProc"] = SELDOM if any(name.isdigit() for name in proc) else UNUSED
+    # Homes that only the workload wrote in are nothing to the unit.
+    home = SELDOM if _any_below(opened, HOMES_OF_USERS) else UNUSED
+    hidden = LIKELY if _any_below(seen.opened_for_writing, HOMES_OF_USERS) else home
+    found |= {"ProtectHome read-only": home, "ProtectHome tmpfs": hidden, "ProtectHome yes": hidden}
     return found | _calls(seen, groups) | _sets(seen, baseline, as_root=as_root)
 
 
@@ -95,7 +103,7 @@ def _sets(seen: Seen, baseline: Baseline, *, as_root: bool) -> dict[str, float]:
     for family in ("AF_UNIX", "AF_INET", "AF_INET6", "AF_NETLINK", "AF_PACKET"):
         found[f"RestrictAddressFamilies {family}"] = USED if family in seen.families else UNUSED
     if "AF_UNIX" in seen.families:
-        found["RestrictAddressFamilies AF_UNIX"] = MAYBE  # syslog, name services: tried by many, missed by few
+        found["RestrictAddressFamilies AF_UNIX"] = LIKELY  # for syslog and name services alone it is not missed
     for kind in ("cgroup", "ipc", "mnt", "net", "pid", "user", "uts"):
         found[f"RestrictNamespaces {kind}"] = USED if kind in seen.namespaces else UNUSED
     # Of a unit with a user, where no process holds a capability, what was granted was systemd's own work on the way.
