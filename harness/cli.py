@@ -104,7 +104,8 @@ def init(
     path = init_module.write(unit, output)
     out = console()
     out.print(f"wrote {plain(str(path))}", soft_wrap=True)
-    out.print(f"next: say what the service must do in [[steps]], then `harness try {plain(str(path))}`", soft_wrap=True)
+    steps = plain("[[steps]]")
+    out.print(f"next: say what the service must do in {steps}, then `harness try {plain(str(path))}`", soft_wrap=True)
 
 
 @app.command("try")

@@ -1,7 +1,7 @@
 """A first scenario for an installed unit, from what one start of it in a machine shows."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from harness.machine import processes, quiet
 from harness.machine.boot import Machine, MachineSpec
 from harness.machine.service import Service
 from harness.results.store import write_whole
+from harness.unit.paths import MADE_FOR_PRIVATE_TMP
 
 START_TIMEOUT_S = 30.0
 SETTLE_S = 1.0
@@ -69,10 +70,14 @@ def look(unit: str) -> Sight:
             package=_package(machine, shown.get("FragmentPath", "")),
             start_problem=problem,
             sockets=tuple(processes.sockets(machine.leader, service.pids())),
-            written=tuple(path for path in machine.overlay.changed() if path not in idle),
+            written=tuple(path for path in machine.overlay.changed() if _is_own(path, idle)),
             can_reload=shown.get("CanReload") == "yes",
             rotation=_rotation(unit),
         )
+
+
+def _is_own(path: str, idle: Collection[str]) -> bool:
+    return path not in idle and MADE_FOR_PRIVATE_TMP not in path
 
 
 def _package(machine: Machine, path: str) -> str:

@@ -16,7 +16,7 @@ from harness.scenario import Scenario
 from harness.unit import catalogue
 from harness.unit.catalogue import ALLOW_LIST
 from harness.unit.needs import Emptied, Needs, below
-from harness.unit.paths import LASTING, OWN
+from harness.unit.paths import LASTING, MADE_FOR_PRIVATE_TMP, OWN
 from harness.unit.unitfile import UnitFile
 
 Tree = Mapping[str, str]
@@ -34,7 +34,6 @@ NOBODYS = ("/media", "/mnt", "/opt", "/srv", "/var/local", "/var/opt")
 APART = ("/dev/shm", "/tmp", "/var/tmp")
 # Here files come and go, and the whole of it is the exception; what systemd puts there for PrivateTmp= is none.
 WHOLE = ("/tmp", "/var/tmp", "/run")
-PRIVATE = "/systemd-private-"
 SYSTEMS_OWN = ("/run/systemd", "/run/user")
 NEVER = ("/dev", "/proc", "/sys", *SYSTEMS_OWN)
 EMPTIABLE = ("/opt", "/srv", "/var")
@@ -165,7 +164,7 @@ def writable_paths(written: Iterable[str], *, before: Iterable[str], existing: I
     ignored = frozenset(before)
     found = set()
     for path in written:
-        if path in ignored or below(path, *NEVER) or PRIVATE in path:
+        if path in ignored or below(path, *NEVER) or MADE_FOR_PRIVATE_TMP in path:
             continue
         whole = next((place for place in WHOLE if below(path, place)), None)
         chain = [str(parent) for parent in reversed(PurePosixPath(path).parents)]

@@ -12,6 +12,7 @@ DIRECTIVES = (
 # What systemd makes of a name, and hands to the unit's user (systemd.exec(5)); the first three outlast the service.
 LASTING = {"StateDirectory": "/var/lib", "CacheDirectory": "/var/cache", "LogsDirectory": "/var/log"}
 OWN = {**LASTING, "RuntimeDirectory": "/run", "ConfigurationDirectory": "/etc"}
+MADE_FOR_PRIVATE_TMP = "/systemd-private-"  # how their names begin, in /tmp and /var/tmp
 HOMES = ("/home", "/root", "/run/user")
 # What directives protect that name no path.
 LOOKED_AT = (
