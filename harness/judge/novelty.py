@@ -24,6 +24,9 @@ _MASKS = (
     (re.compile(r"\b(?=[0-9a-f]*\d)[0-9a-f]{6,}\b", re.IGNORECASE), "<n>"),
     (re.compile(r"(?<=[./_-])(?=[A-Za-z]*\d)[A-Za-z0-9]{6,}\b"), "<name>"),
     (re.compile(r"\d+"), "<n>"),
+    # What was refused before for one reason, and is now for another, is no loss.
+    (re.compile(r"permission denied|operation not permitted|read-only file system", re.IGNORECASE), "<refused>"),
+    (re.compile(r"\b(?:EACCES|EPERM|EROFS)\b"), "<refused>"),
     (re.compile(r"\b(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)\b"), "<day>"),
     (re.compile(r"\b(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)\b"), "<month>"),
     (re.compile(r"\s+"), " "),

@@ -15,6 +15,8 @@ from tests.judge.facts import line
         ("cannot open /tmp/tmpk3j5x9ab/file", "cannot open /tmp/tmpq8w2e7zz/file"),
         ("commit 3f2a9c1d7e", "commit 00b1e2d3f4a5"),
         ("took 1.25 s,  2 tries", "took 17 s, 41 tries"),
+        ("[Errno 13] Permission denied: '/var/www/x'", "[Errno 30] Read-only file system: '/var/www/x'"),
+        ("open '/x' EACCES", "open '/x' EROFS"),
     ],
 )
 def test_what_changes_from_run_to_run_makes_no_difference(one, other):
