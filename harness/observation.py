@@ -152,9 +152,10 @@ class UnitState:
 
 @dataclass(frozen=True)
 class Seen:
-    """What a traced pass saw the unit use: names as the kernel's manual pages have them, paths as they were given.
+    """What a traced pass saw the unit use: names as the kernel's manual pages have them.
 
-    `capabilities` are the numbers of those asked for and granted; None where the tracer or this kernel cannot tell.
+    Paths are as they were given, absolute ones with the links of their directories followed. `capabilities` are the
+    numbers of those asked for and granted; None where the tracer or this kernel cannot tell.
     """
 
     calls: tuple[str, ...]

@@ -3,6 +3,7 @@
 Where it is installed may be this host or a machine: `System` is what both offer.
 """
 
+import contextlib
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,6 +15,7 @@ from harness.machine import filters, programs, shell
 from harness.machine.cgroup import hierarchies, memberships, pids_below
 from harness.machine.inspect import syscall_groups, version_number
 from harness.machine.processes import is_systemds, mounts_of, namespaces_apart, status_fields
+from harness.machine.tree import resolve
 from harness.unit import exposure
 from harness.unit.confined import Confined, Host, Look, Warned
 from harness.unit.paths import LOOKED_AT, named
@@ -240,34 +242,13 @@ def _limits(pid: int) -> dict[str, tuple[int | None, int | None]]:
 
 def _real(pid: int, paths: Iterable[str]) -> dict[str, str]:
     """The paths that exist in the process's root, each with its links followed inside that root."""
-    found = {}
+    root, found = Path(f"/proc/{pid}/root"), {}
     for path in paths:
-        real = _followed(Path(f"/proc/{pid}/root"), path)
-        if real is not None:
+        with contextlib.suppress(OSError):  # not there, or the process has ended
+            real = resolve(root, path)
+            (root / real.lstrip("/")).lstat()
             found[path] = real
     return found
-
-
-def _followed(root: Path, path: str) -> str | None:
-    done, todo, links = PurePosixPath("/"), list(PurePosixPath(path).parts[1:]), 0
-    while todo:
-        part = todo.pop(0)
-        step = done.parent if part == ".." else done / part
-        full = root / str(step).lstrip("/")
-        try:
-            if full.is_symlink() and step != PurePosixPath("/"):
-                links += 1
-                target = PurePosixPath(full.readlink())
-                if links > 40:
-                    return None
-                todo = [*(target.parts[1:] if target.is_absolute() else target.parts), *todo]
-                done = PurePosixPath("/") if target.is_absolute() else done
-                continue
-            full.lstat()
-        except OSError:
-            return None
-        done = step
-    return str(done)
 
 
 # -- the control group

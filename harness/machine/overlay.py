@@ -15,6 +15,7 @@ from pathlib import Path, PurePosixPath
 
 from harness.errors import MachineError
 from harness.machine.processes import mounts_of
+from harness.machine.tree import resolve
 from harness.mountinfo import Mount
 
 # Filesystems of the kernel's own making or of the network: never a lower layer. The machine gets fresh ones, or none.
@@ -27,7 +28,6 @@ NOT_LAYERED = frozenset(
 )
 OPAQUE = "trusted.overlay.opaque"
 FRESH = ("dev", "proc", "run", "sys", "tmp", "var/tmp")
-MAXIMUM_LINKS = 40
 
 
 @dataclass(frozen=True)
@@ -116,24 +116,7 @@ class Overlay:
 
     def resolve(self, path: str) -> PurePosixPath:
         """`path` with the root tree's symbolic links followed inside the root, relative to it."""
-        done = PurePosixPath(".")
-        todo = list(PurePosixPath(path).parts[1:])
-        links = 0
-        while todo:
-            part = todo.pop(0)
-            if part == "..":
-                done = done.parent
-                continue
-            step = done / part
-            full = self.root / step
-            if full.is_symlink() and links < MAXIMUM_LINKS:
-                links += 1
-                target = PurePosixPath(full.readlink())
-                todo = [*(target.parts[1:] if target.is_absolute() else target.parts), *todo]
-                done = PurePosixPath(".") if target.is_absolute() else done
-                continue
-            done = step
-        return done
+        return PurePosixPath(resolve(self.root, path)).relative_to("/")
 
     def _layer_of(self, at: PurePosixPath) -> Layer:
         inside = [layer for layer in self.layers if layer.at == PurePosixPath(".") or at.is_relative_to(layer.at)]

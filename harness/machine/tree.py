@@ -2,20 +2,21 @@
 
 import stat
 from collections.abc import Iterable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 FIRST_LINE = 256
+MAXIMUM_LINKS = 40  # MAXSYMLINKS of Linux
 
 
 def describe(root: Path, paths: Iterable[str]) -> dict[str, str]:
     """`directory`, `file`, or the program that `#!` of the file names, for each of the absolute `paths` that is there.
 
-    A symbolic link to an absolute path is followed inside `root`.
+    Symbolic links are followed inside `root`.
     """
     found = {}
     for path in paths:
         try:
-            at = _inside(root, path)
+            at = root / resolve(root, path).lstrip("/")
             mode = at.stat().st_mode
             found[path] = "directory" if stat.S_ISDIR(mode) else _interpreter(at) if stat.S_ISREG(mode) else "file"
         except OSError:
@@ -23,15 +24,27 @@ def describe(root: Path, paths: Iterable[str]) -> dict[str, str]:
     return found
 
 
-def _inside(root: Path, path: str) -> Path:
-    """The path below `root`, with links in its last part followed as the root tree means them."""
-    at = root / path.lstrip("/")
-    for _ in range(20):
-        if not at.is_symlink():
-            break
-        target = at.readlink()
-        at = root / str(target).lstrip("/") if target.is_absolute() else at.parent / target
-    return at
+def resolve(root: Path, path: str) -> str:
+    """The absolute `path` with its links followed as the tree at `root` means them; what is not there stays as is."""
+    done, todo, links = PurePosixPath("/"), list(PurePosixPath(path).parts[1:]), 0
+    while todo:
+        part = todo.pop(0)
+        step = done.parent if part == ".." else done / part
+        full = root / str(step).lstrip("/")
+        if part != ".." and full.is_symlink() and links < MAXIMUM_LINKS:
+            links += 1
+            target = PurePosixPath(full.readlink())
+            todo = [*(target.parts[1:] if target.is_absolute() else target.parts), *todo]
+            done = PurePosixPath("/") if target.is_absolute() else done
+            continue
+        done = step
+    return str(done)
+
+
+def in_place(root: Path, path: str) -> str:
+    """The absolute `path` with the links of its directories followed; it may itself be one."""
+    at = PurePosixPath(path)
+    return str(PurePosixPath(resolve(root, str(at.parent))) / at.name)
 
 
 def _interpreter(path: Path) -> str:

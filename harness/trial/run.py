@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from harness.errors import MachineError
-from harness.machine import host, processes, quiet, strace
+from harness.machine import host, processes, quiet, strace, tree
 from harness.machine.boot import Machine, MachineSpec
 from harness.machine.family import Family
 from harness.machine.kernel import KernelLog
@@ -19,12 +19,13 @@ from harness.machine.sampler import Sampler, control_group
 from harness.machine.service import Service
 from harness.machine.tracer import Tracer
 from harness.machine.tracer import available as tracing_available
-from harness.observation import Observation, Stage, StepResult
+from harness.observation import Observation, Seen, Stage, StepResult
 from harness.scenario import Check, Companion, LifeCycle, Scenario
 from harness.trial.record import Record, StopTrial
 from harness.trial.workload import Workload, environment
 from harness.unit.dropin import FILE_NAME as DROP_IN
 from harness.unit.exposure import overall
+from harness.unit.needs import below
 from harness.unit.unitfile import UnitFile
 
 AnyCheck = TypeVar("AnyCheck", bound=Check)
@@ -90,17 +91,39 @@ def run_trial(trial: Trial) -> Observation:
                         if trial.folder is not None:
                             raw.write(trial.folder, trial.drop_in)
                 machine.check_space()
+                seen = None
                 if tracer is not None and attached:
-                    record.update(seen=tracer.seen(record.cgroup_ids))
+                    seen = tracer.seen(record.cgroup_ids)
                 elif trial.trace is not None and (log := machine.path(strace.LOG)).exists():
                     with log.open(errors="replace") as lines:
-                        record.update(seen=strace.seen(lines))
+                        seen = strace.seen(lines)
+                record.update(seen=seen and _in_place(seen, machine))
             durations.update(machine.durations_s)
             if trial.folder is not None:
                 record.write_samples(trial.folder)
         except MachineError as error:
             record.update(lost=f"{error.message}")
     return record.finished()
+
+
+def _in_place(seen: Seen, machine: Machine) -> Seen:
+    """Its paths with the links of their directories followed, such as /var/run."""
+
+    def placed(paths: tuple[str, ...]) -> tuple[str, ...]:
+        found = (tree.in_place(machine.path("/"), path) if _is_plain(path) else path for path in paths)
+        return tuple(sorted(set(found)))
+
+    return replace(
+        seen,
+        opened=placed(seen.opened),
+        opened_for_writing=placed(seen.opened_for_writing),
+        executed=placed(seen.executed),
+    )
+
+
+def _is_plain(path: str) -> bool:
+    """Absolute, and no name that means something else to each process."""
+    return path.startswith("/") and not below(path, "/proc", "/sys", "/dev")
 
 
 def _spec(trial: Trial, *, with_strace: bool) -> MachineSpec:

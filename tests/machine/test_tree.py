@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from harness.machine.tree import describe
+from harness.machine.tree import describe, in_place
 
 
 def test_what_is_there_is_told_and_nothing_else(tmp_path: Path) -> None:
@@ -21,3 +21,14 @@ def test_what_is_there_is_told_and_nothing_else(tmp_path: Path) -> None:
 def test_a_link_is_followed_inside_the_root_tree(tmp_path: Path) -> None:
     (tmp_path / "here").symlink_to("/etc/passwd")  # on this host, and not in the tree
     assert describe(tmp_path, ["/here"]) == {}
+
+
+def test_links_of_directories_are_followed_and_the_last_part_is_not(tmp_path: Path) -> None:
+    (tmp_path / "run/x").mkdir(parents=True)
+    (tmp_path / "var").mkdir()
+    (tmp_path / "var/run").symlink_to("/run")
+    (tmp_path / "run/x/link").symlink_to("elsewhere")
+    assert in_place(tmp_path, "/var/run/x/link") == "/run/x/link"
+    assert in_place(tmp_path, "/var/run/new/deeper/file") == "/run/new/deeper/file"
+    assert in_place(tmp_path, "/var/../var/run") == "/var/run"
+    assert in_place(tmp_path, "/") == "/"
