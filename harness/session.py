@@ -14,7 +14,7 @@ from pathlib import Path
 import harness
 from harness import stored
 from harness.attempts import Attempts
-from harness.errors import BudgetError, Interrupted, UsageError
+from harness.errors import BudgetError, Interrupted, MachineError, UsageError
 from harness.inspection import Inspection
 from harness.judge.rules import judge
 from harness.judge.verdict import Verdict
@@ -35,6 +35,7 @@ from harness.unit import catalogue
 from harness.unit.canary import CanaryResult
 
 STOPPED = "stopped by Ctrl-C"
+GO_ON = "run the same command again: it goes on where it stopped and repeats no trial"
 
 
 @dataclass(frozen=True)
@@ -125,14 +126,20 @@ class Session:
         spent_s = self.spent_s
         walk = self.walk()
         walk.canaries = _canaries(self.store, self.scenario, self.inspection, self.listener)
-        answer = walk.run(spent_s=spent_s)
+        try:
+            answer = walk.run(spent_s=spent_s)
+        except MachineError as error:
+            if not self.pool.stopped:
+                raise
+            self.store.update(state="partial", stop=STOPPED)
+            raise Interrupted(f"{STOPPED} before the baseline was done: nothing is decided yet", hint=GO_ON) from error
         stored.write_derived(self.store, answer)
         if self.pool.stopped or answer.result.stop is not Stop.TIGHT or answer.is_cut_off:
             why = STOPPED if self.pool.stopped else answer.stop
             self.store.update(state="partial", stop=why)
             raise (Interrupted if self.pool.stopped else BudgetError)(
                 f"stopped before the end ({why}); what is sure so far is in {self.store.derived}",
-                hint="run the same command again: it goes on where it stopped and repeats no trial",
+                hint=GO_ON,
             )
         self.store.update(state="done", stop=answer.result.stop.value, trials=answer.trials)
         return answer
@@ -164,7 +171,7 @@ def opened(scenario: Scenario, options: Options, listener: Listener) -> Iterator
             yield Session(scenario, store, inspection, pool, options, listener)
     except KeyboardInterrupt as error:
         # Before or after the walk, or asked twice: nothing is in flight any more, and what was stored is safe.
-        raise Interrupted(STOPPED, hint="run the same command again: it goes on where it stopped") from error
+        raise Interrupted(STOPPED, hint=GO_ON) from error
     finally:
         store.unlock()
 

@@ -91,6 +91,19 @@ def test_ctrl_c(tmp_path, running, undisturbed, until):
     assert_resumes(tmp_path, undisturbed)
 
 
+def test_ctrl_c_in_the_baseline(tmp_path, undisturbed, until):
+    write(tmp_path)
+    process = start("tune", "tiny.toml", folder=tmp_path)
+    # The canaries are looked at before; the first file of a trial is there once the baseline runs.
+    until(lambda: list((tmp_path / "results").glob("*/observations.jsonl")), within_s=60)
+    os.killpg(process.pid, signal.SIGINT)
+    done = finish(process)
+    assert done.status == 5
+    assert "stopped by Ctrl-C" in done.error
+    assert "run the same command again" in done.hint
+    assert_resumes(tmp_path, undisturbed)
+
+
 def test_kill_9(tmp_path, running, undisturbed, until):
     before = leftovers()
     family = tiny.descendants(running.pid)
