@@ -56,6 +56,8 @@ def _headline(answer: Answer) -> Text:
         text.append(f"the whole confirmed {answer.confirmed} times", style="green")
     else:
         text.append(f"not confirmed ({answer.state}: {answer.result.stop.value})", style="bold red")
+    for caution in answer.cautions():
+        text.append(f"\n{caution}", style="yellow")
     if answer.reliability.flaky:
         failures, runs = answer.reliability.failures, answer.reliability.runs
         text.append(f"\nflaky: with nothing tightened it failed {failures} of {runs} runs; trials were repeated")

@@ -11,9 +11,8 @@ from harness.limits.found import Found, State
 from harness.scenario import Scenario
 from harness.search.result import SearchResult, Stop
 from harness.search.sequential import Reliability
-from harness.unit import dropin
+from harness.unit import dropin, listed
 from harness.unit.canary import CanaryResult, Standing, standing_of
-from harness.unit.listed import WRITTEN_AS
 from harness.unit.needs import Needs
 from harness.unit.start import Start
 from harness.unit.surface import Reach, reach
@@ -21,6 +20,8 @@ from harness.unit.tightening import LeftOut, Tightening
 from harness.unit.unitfile import UnitFile, strip_sandboxing
 
 FORMAT = 1
+# Rungs of IPAddressDeny= that let no other machine in, unless it was talked to.
+LOCAL_ONLY = frozenset({"any", "any but localhost", "any but localhost and peers"})
 
 
 @dataclass(frozen=True)
@@ -140,8 +141,26 @@ class Answer:
             told = f"{name} is {self.standing(key).value} on this host: not counted as tightened"
             lines[key.directive].append(one_line(told))
         if self.needs.writable and any(key.directive == "ProtectSystem" for key in self.result.accepted):
-            lines.setdefault("ReadWritePaths", []).insert(0, f"left writable; passed trial {trial}")
+            refused = [line for line in lines.get("ReadWritePaths", []) if line.startswith("not ")]
+            lines["ReadWritePaths"] = [f"left writable; passed trial {trial}", *refused]
+            if untried := [path for path in self.needs.writable if path in listed.not_proven(self.needs)]:
+                lines["ReadWritePaths"].append(f"{' '.join(untried)}: {listed.WHY_NOT_PROVEN}")
+        if self.is_local_only:
+            lines["IPAddressDeny"].append(self.cautions()[0])
         return lines
+
+    @property
+    def is_local_only(self) -> bool:
+        """Whether it listens to more than this machine, and the answer lets nobody else in."""
+        denied = {key.rung for key in self.result.accepted if key.directive == "IPAddressDeny"}
+        return bool(self.needs.outward and denied & LOCAL_ONLY) and not self.needs.networks
+
+    def cautions(self) -> list[str]:
+        """What the workload did not show and a reader has to know before the drop-in goes anywhere."""
+        if not self.is_local_only:
+            return []
+        sockets = ", ".join(self.needs.outward)
+        return [f"it listens on {sockets}, but was only asked from localhost: `networks` of the scenario names clients"]
 
     def resting_on_earlier(self) -> list[str]:
         """Trials of earlier runs, as RUN/ID, that refusals of this one rest on."""
@@ -175,7 +194,7 @@ class Answer:
         unset = [
             f"{name} {line}"
             for name, lines in comments.items()
-            if WRITTEN_AS.get(name, name) not in set_here
+            if listed.WRITTEN_AS.get(name, name) not in set_here
             for line in lines
         ]
         text += "".join(f"# {line}\n" for line in unset)
@@ -228,6 +247,7 @@ class Answer:
             ],
             "left_out": [{"directive": item.directive, "reason": item.reason} for item in self.left_out],
             "canaries": [result.to_json() for result in self.canaries if result.standing is not Standing.ENFORCED],
+            "cautions": self.cautions(),
             "left_alone": dict(self.scenario.leave_alone),
             "limits": None if self.limits is None else advice.to_json(self.limits),
             "reach": [asdict(row) for row in self.reach()],

@@ -127,6 +127,7 @@ def needs_of(
         ports=tuple(_ports(baseline.sockets)),
         apart=tuple(sorted({*APART, *spared})),
         calls=tuple(_calls_beyond(seen, groups or {})),
+        outward=tuple(_outward(baseline.sockets)),
     )
 
 
@@ -177,7 +178,7 @@ def writable_paths(written: Iterable[str], *, before: Iterable[str], existing: I
             found.add(path)
         else:
             found.update(place for place in NOBODYS if below(path, place) and place in there)
-    return tuple(sorted(found))
+    return tuple(sorted(path for path in found if not any(below(path, other) for other in found - {path})))
 
 
 def made_directories(
@@ -283,6 +284,16 @@ def _ports(sockets: Iterable[str]) -> list[str]:
         if 0 < port < FIRST_EPHEMERAL_PORT:
             found.add(f"{kind}:{port}")
     return sorted(found)
+
+
+def _outward(sockets: Iterable[str]) -> list[str]:
+    """Listening sockets whose address is not loopback's; ports given out by the kernel are no ports of the service."""
+    found = []
+    for socket in sorted(sockets):
+        address = socket.rpartition(" ")[2].rpartition(":")[0].strip("[]")
+        if _ports([socket]) and not ipaddress.ip_address(address).is_loopback:
+            found.append(socket)
+    return found
 
 
 def _peers(seen: Seen) -> list[str]:

@@ -18,6 +18,7 @@ PRIVATE_TMP = ("/tmp", "/var/tmp")
 # systemd 252 leaves /run writable under ProtectSystem=strict beside some other directives, later ones do not: an
 # exception that is not missed here would be after an upgrade.
 NOT_PROVEN = ("/run",)
+WHY_NOT_PROVEN = "not tried, since this cannot be shown on every systemd"
 # The loader and what it maps are here: no program starts without them.
 LIBRARIES = ("/usr/lib", "/usr/lib32", "/usr/lib64", "/usr/libx32")
 
@@ -68,6 +69,11 @@ def lines(directive: Directive, denied: Collection[str], start: Start, needs: Ne
 def still_writable(denied: Collection[str], needs: Needs) -> list[str]:
     """Paths that stay excepted from a read-only file system."""
     return [path for path in needs.writable if _word(path) not in denied]
+
+
+def not_proven(needs: Needs) -> list[str]:
+    """Exceptions from a read-only file system that no trial can show to be needed."""
+    return [path for path in needs.writable if below(path, *NOT_PROVEN)]
 
 
 def still_executable(denied: Collection[str], needs: Needs) -> list[str]:
@@ -153,7 +159,7 @@ def _standard(path: str) -> bool:
 
 _Found = Callable[[Start, Needs], Iterable[str]]
 _MEMBERS: dict[str, _Found] = {
-    "ReadWritePaths": lambda start, needs: [path for path in needs.writable if not below(path, *NOT_PROVEN)],
+    "ReadWritePaths": lambda start, needs: [path for path in needs.writable if path not in not_proven(needs)],
     "ReadOnlyPaths": lambda start, needs: needs.read_only,
     "InaccessiblePaths": lambda start, needs: needs.hidden,
     "TemporaryFileSystem": lambda start, needs: [place.path for place in needs.emptied],

@@ -27,7 +27,7 @@ class Needs:
     the unit's command lines, `programs` what was executed beside them. `devices` are (path, access) as DeviceAllow= has
     them, `ports` like `tcp:80`. `apart` are places to write to that are mounts of their own below a read-only root, so
     that what is said of `/` does not reach them. `calls` are system calls in use that the allow-list of the catalogue
-    lacks.
+    lacks. `outward` are sockets such as `tcp 0.0.0.0:80` that more than this machine itself can reach.
     """
 
     networks: tuple[str, ...] = ()
@@ -44,6 +44,7 @@ class Needs:
     ports: tuple[str, ...] = ()
     apart: tuple[str, ...] = ()
     calls: tuple[str, ...] = ()
+    outward: tuple[str, ...] = ()
 
 
 NOTHING = Needs()

@@ -96,7 +96,8 @@ def _rows_of_lines(accepted: Collection[Tightening], start: Start, needs: Needs)
     closed = {("PrivateDevices", "yes"), ("DevicePolicy", "closed"), ("DevicePolicy", "strict")} & rungs
     processes = "its own" if ("PrivatePIDs", "yes") in rungs else "all"
     if processes == "all" and {("ProtectProc", "invisible"), ("ProtectProc", "noaccess")} & rungs:
-        processes = "those of its user"
+        # Of root, which is in group 0: proc(5), gid=.
+        processes = "those of its user" if start.has_user else "all"
     hidden = [*unit.values("Service", "InaccessiblePaths"), *unit.values("Service", "TemporaryFileSystem")]
     return [
         Reach("addresses", "any", addresses),

@@ -62,6 +62,9 @@ def test_a_path_becomes_the_directory_of_the_package() -> None:
 )
 def test_where_files_come_and_go_the_whole_is_excepted(path: str, excepted: str) -> None:
     assert writable_paths([path], before=[], existing=["/run", "/tmp", "/tmp/deep"]) == (excepted,)
+    # What lies in the whole needs no exception of its own.
+    inner = "/run/own/x" if excepted == "/run" else path
+    assert writable_paths([path, inner], before=[], existing=["/run", "/run/own", "/tmp"]) == (excepted,)
 
 
 def test_what_the_unit_has_made_for_it_needs_no_exception() -> None:
@@ -117,6 +120,22 @@ def test_devices_ports_and_peers() -> None:
     assert found.devices == (("/dev/fuse", "rw"),)
     assert found.ports == ("tcp:80",)
     assert found.peers == ("10.1.2.3", "203.0.113.7")
+
+
+@pytest.mark.parametrize(
+    ("sockets", "outward"),
+    [
+        (("tcp 127.0.0.1:80", "tcp [::1]:80", "udp 0.0.0.0:40000", "unix"), ()),
+        (("tcp 0.0.0.0:80", "tcp [::]:80", "tcp 10.1.2.3:81"), ("tcp 0.0.0.0:80", "tcp 10.1.2.3:81", "tcp [::]:80")),
+    ],
+)
+def test_what_others_can_reach(sockets: tuple[str, ...], outward: tuple[str, ...]) -> None:
+    scenario = Scenario.model_validate(
+        {"unit": "thing.service", "steps": [{"name": "it", "run": "true"}], "path": Path("x")}
+    )
+    baseline = Baseline.of([replace(observation(), listening=sockets)])
+    found = needs_of(scenario, parse(UNIT), baseline, SEEN, tree=TREE, idle=(), has_user=True)
+    assert found.outward == outward
 
 
 def test_without_a_tracer_only_what_was_written_is_known() -> None:
