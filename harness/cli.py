@@ -114,7 +114,7 @@ def try_(
     drop_in: Annotated[Path | None, typer.Option("--with", help="A drop-in to try it under")] = None,
     lines: Annotated[list[str] | None, typer.Option("--set", help="A further line, such as PrivateTmp=no")] = None,
 ) -> None:
-    """Run one trial and show all of it: the baseline, or the service under a drop-in and further lines.
+    """Run one trial and show all of it: the baseline, or the unit as shipped under a drop-in and further lines.
 
     Example: harness try scenarios/redis.toml --with hardening.conf --set ProtectHome=read-only
     """

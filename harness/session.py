@@ -30,8 +30,8 @@ from harness.scenario import Scenario
 from harness.search.result import Progress, Stop
 from harness.trial.pool import Pool
 from harness.trial.run import Trial, run_trial
-from harness.tune import Limits, Only, Walk
-from harness.unit import catalogue
+from harness.tune import Limits, Only, Walk, start_of
+from harness.unit import catalogue, dropin
 from harness.unit.canary import CanaryResult
 
 STOPPED = "stopped by Ctrl-C"
@@ -274,7 +274,11 @@ def interruptible(pool: Pool, listener: Listener) -> Iterator[None]:
 
 
 def try_once(scenario: Scenario, drop_in: str) -> tuple[Observation, Verdict]:
-    """Run one trial of a scenario under a drop-in ("": the unit as shipped) and judge it without a baseline."""
+    """Run one trial of a scenario and judge it without a baseline: the unit as shipped under a drop-in.
+
+    Without a drop-in ("") it is a baseline trial: where a search would begin.
+    """
     check_ready(scenario)
+    drop_in = drop_in or dropin.render((), start_of(scenario, inspect(scenario)))
     observation = run_trial(Trial(scenario, "0001", "by-hand", drop_in, scenario.seed))
     return observation, judge(scenario, observation, catalogue=catalogue.load())

@@ -82,9 +82,7 @@ class Walk:
     def __post_init__(self) -> None:
         self.catalogue = catalogue.load()
         self.unit = parse_cat(self.inspection.unit_text)
-        kind = StartKind.STRIPPED if self.scenario.start is ScenarioStart.STRIPPED else StartKind.SHIPPED
-        groups = self.inspection.syscall_groups
-        self.start = Start.of(self.unit, kind, leave_alone=self.scenario.leave_alone, groups=groups)
+        self.start = start_of(self.scenario, self.inspection)
         self.needs = Needs(networks=self.scenario.networks)
         self.verdicts: dict[str, Verdict] = {}
 
@@ -315,6 +313,13 @@ class Walk:
         judged = self._try([accepted] * self.scenario.confirm_runs, baseline, purpose="confirm")
         exposure = _worst([observation.exposure for _, observation in judged])
         return Confirmation.of_all([verdict for verdict, _ in judged], exposure)
+
+
+def start_of(scenario: Scenario, inspection: Inspection) -> Start:
+    """Where a search for this scenario begins: the unit as shipped, or without any sandboxing."""
+    kind = StartKind.STRIPPED if scenario.start is ScenarioStart.STRIPPED else StartKind.SHIPPED
+    unit, groups = parse_cat(inspection.unit_text), inspection.syscall_groups
+    return Start.of(unit, kind, leave_alone=scenario.leave_alone, groups=groups)
 
 
 def _enforceable(

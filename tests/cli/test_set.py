@@ -25,6 +25,22 @@ def test_further_lines_are_in_force_beside_the_drop_in(tmp_path):
     assert harness("try", "tiny.toml", "--with", "own.conf", "--set", "Nice=5", folder=tmp_path).status == 0
 
 
+UMASK = """
+[[steps]]
+name = "umask"
+run = "systemctl show -p UMask tiny"
+stdout_contains = "UMask={umask}"
+"""
+
+
+@pytest.mark.boots
+@pytest.mark.parametrize(("start", "umask"), [("stripped", "0022"), ("shipped", "0007")])
+def test_the_baseline_is_tried_where_a_search_begins(tmp_path, start, umask):
+    service = tiny.IDLE + "UMask=0007\n"
+    tiny.write(tmp_path, service, UMASK.format(umask=umask), head=f'start = "{start}"')
+    assert harness("try", "tiny.toml", folder=tmp_path).status == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "error"),
     [
