@@ -20,7 +20,7 @@ class Bare:
     """Baseline runs of one drop-in that tightens nothing.
 
     `seen` is what a traced pass saw, `reliability` counts the runs so far and `verdicts` are theirs; `keep` is handed
-    each of them.
+    each of them. `plain` asks for one more run without a tracer.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class Bare:
         self._attempts = attempts
         self._catalogue = catalogue
         self._traced = Request(text, purpose=OBSERVE, trace=unit)
-        self._plain = Request(text, purpose="baseline")
+        self.plain = Request(text, purpose="baseline")
         self._keep = keep
 
     def run(self) -> list[Observation]:
@@ -49,13 +49,13 @@ class Bare:
         Raises BaselineError when it fails always, or more often than the scenario allows; MachineError when it cannot
         be tried.
         """
-        traced, *observations = self._attempts.run([self._traced, *[self._plain] * self._scenario.baseline_runs])
+        traced, *observations = self._attempts.run([self._traced, *[self.plain] * self._scenario.baseline_runs])
         self.seen = traced.seen
         return self._passing(observations)
 
     def run_plain(self) -> list[Observation]:
         """The same without a traced one. Raises as `run` does."""
-        return self._passing(self._attempts.run([self._plain] * self._scenario.baseline_runs))
+        return self._passing(self._attempts.run([self.plain] * self._scenario.baseline_runs))
 
     def _passing(self, observations: list[Observation]) -> list[Observation]:
         self._judge(observations)
@@ -73,7 +73,7 @@ class Bare:
         return self.reliability
 
     def _further(self) -> list[Observation]:
-        return self._attempts.run([self._plain] * max(0, MEASURING_RUNS - self.reliability.runs))
+        return self._attempts.run([self.plain] * max(0, MEASURING_RUNS - self.reliability.runs))
 
     def _judge(self, observations: Sequence[Observation]) -> None:
         verdicts = [judge(self._scenario, item, catalogue=self._catalogue) for item in observations]

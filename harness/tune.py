@@ -256,21 +256,31 @@ class Walk:
         return self.judged(requests, baseline)
 
     def judged(self, requests: Sequence[Request], baseline: Baseline) -> list[tuple[Verdict, Observation]]:
-        """Run and judge, in order; a trial that was only too slow counts as such only if it is so again."""
-        groups = self.inspection.syscall_groups
+        """Run and judge, in order.
 
-        def run(batch: Sequence[Request]) -> list[tuple[Verdict, Observation]]:
-            judged = [
-                (judge(self.scenario, item, catalogue=self.catalogue, baseline=baseline, groups=groups), item)
-                for item in self.attempts.run(batch)
-            ]
-            self._keep([verdict for verdict, _ in judged])
-            return judged
-
-        results = run(requests)
+        What was only too slow is tried again beside a baseline run, and counts as such only if it is so against that
+        one too: another load may have come over the host since the baseline.
+        """
+        results = self._judge_all(self.attempts.run(requests), baseline)
         slow = [number for number, (verdict, _) in enumerate(results) if verdict.only_slow]
-        again = run([requests[number] for number in slow]) if slow else []
-        return [dict(zip(slow, again, strict=True)).get(number, result) for number, result in enumerate(results)]
+        if not slow:
+            return results
+        *again, bare = self.attempts.run([*(requests[number] for number in slow), self._bare().plain])
+        if judge(self.scenario, bare, catalogue=self.catalogue).passed:
+            baseline = baseline.slowed_by(bare)
+        return [
+            dict(zip(slow, self._judge_all(again, baseline), strict=True)).get(number, result)
+            for number, result in enumerate(results)
+        ]
+
+    def _judge_all(self, observations: Sequence[Observation], baseline: Baseline) -> list[tuple[Verdict, Observation]]:
+        groups = self.inspection.syscall_groups
+        judged = [
+            (judge(self.scenario, item, catalogue=self.catalogue, baseline=baseline, groups=groups), item)
+            for item in observations
+        ]
+        self._keep([verdict for verdict, _ in judged])
+        return judged
 
     @property
     def _wants_limits(self) -> bool:

@@ -1,7 +1,7 @@
 """What the service is like before anything is tightened: the measure of every later trial."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 from harness.judge.novelty import is_trouble, template, templates
@@ -41,14 +41,7 @@ class Baseline:
     @classmethod
     def of(cls, observations: Sequence[Observation]) -> Self:
         """Take the facts out of at least one passing observation."""
-        slowest: dict[str, float] = {}
-        most_cpu: dict[str, float] = {}
-        for observation in observations:
-            for step in observation.steps:
-                slowest[step.name] = max(slowest.get(step.name, 0.0), step.duration_s)
-                most_cpu[step.name] = max(most_cpu.get(step.name, 0.0), step.service_cpu_s or 0.0)
-            start_s = observation.durations_s.get("start", 0.0)
-            slowest["start"] = max(slowest.get("start", 0.0), start_s)
+        slowest, most_cpu = _most(observations)
         privileges: dict[Identity, int] = {}
         for process in _processes(observations):
             privileges[identity(process)] = privileges.get(identity(process), 0) | process.capabilities
@@ -67,10 +60,31 @@ class Baseline:
             written=frozenset().union(*(item.written for item in observations)),
         )
 
+    def slowed_by(self, observation: Observation) -> Self:
+        """The same, with the times of one more passing run where they are longer."""
+        slowest, most_cpu = _most([observation])
+        return replace(
+            self,
+            slowest_s={name: max(most, slowest.get(name, 0.0)) for name, most in self.slowest_s.items()},
+            most_cpu_s={name: max(most, most_cpu.get(name, 0.0)) for name, most in self.most_cpu_s.items()},
+        )
+
     def patience_s(self, scenario: Scenario) -> dict[str, float]:
         """Time limits by step name: ample against what the baseline needed, so that a hang is found out soon."""
         factor = max(PATIENCE_FACTOR, 2 * scenario.slowdown_max)
         return {name: max(PATIENCE_FLOOR_S, factor * slowest) for name, slowest in self.slowest_s.items()}
+
+
+def _most(observations: Iterable[Observation]) -> tuple[dict[str, float], dict[str, float]]:
+    """The longest duration of each step, and the most processor time in it."""
+    slowest: dict[str, float] = {}
+    most_cpu: dict[str, float] = {}
+    for observation in observations:
+        for step in observation.steps:
+            slowest[step.name] = max(slowest.get(step.name, 0.0), step.duration_s)
+            most_cpu[step.name] = max(most_cpu.get(step.name, 0.0), step.service_cpu_s or 0.0)
+        slowest["start"] = max(slowest.get("start", 0.0), observation.durations_s.get("start", 0.0))
+    return slowest, most_cpu
 
 
 def identity(process: Process) -> Identity:
