@@ -4,13 +4,16 @@ from collections.abc import Callable, Sequence
 
 from harness.attempts import OBSERVE, Attempts, Request
 from harness.errors import BaselineError, HarnessError, MachineError
+from harness.inspection import Inspection
 from harness.judge.rules import judge
 from harness.judge.verdict import Outcome, Verdict
 from harness.observation import Observation, Seen
 from harness.scenario import Scenario
+from harness.scenario import Start as ScenarioStart
 from harness.search.sequential import Reliability
 from harness.unit.catalogue import Catalogue
-from harness.unit.unitfile import UnitFile
+from harness.unit.start import Start, StartKind
+from harness.unit.unitfile import UnitFile, parse_cat
 
 MEASURING_RUNS = 20
 """Of a baseline that fails at times: enough to see a service that fails one time in seven with 95 % certainty."""
@@ -88,6 +91,13 @@ class Bare:
             passed = f"passed {self.reliability.runs - len(failed)} of {self.reliability.runs} runs"
             what = f"the service is flaky: the baseline {passed} (may fail {allowed:.0%})"
             raise _error(what, self._scenario, failed[0])
+
+
+def start_of(scenario: Scenario, inspection: Inspection) -> Start:
+    """Where a search for this scenario begins: the unit as shipped, or without any sandboxing."""
+    kind = StartKind.STRIPPED if scenario.start is ScenarioStart.STRIPPED else StartKind.SHIPPED
+    unit, groups = parse_cat(inspection.unit_text), inspection.syscall_groups
+    return Start.of(unit, kind, leave_alone=scenario.leave_alone, groups=groups)
 
 
 def _never_passes(scenario: Scenario, verdicts: Sequence[Verdict]) -> HarnessError:

@@ -1,6 +1,7 @@
 """A first scenario for an installed unit, from what one start of it in a machine shows."""
 
 import json
+import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,10 @@ from harness.unit.paths import MADE_FOR_PRIVATE_TMP
 START_TIMEOUT_S = 30.0
 SETTLE_S = 1.0
 SHOWN_PATHS = 12
+
+
+SAID = 4  # lines of the journal, where it did not start
+_SIGNAL = re.compile(r"kill\w*\s[^;|&]*?-(?:s\s*|-signal[= ])?(?:SIG)?(HUP|USR1|USR2|WINCH)\b")
 
 
 @dataclass(frozen=True)
@@ -63,7 +68,11 @@ def look(unit: str) -> Sight:
         idle = set(machine.overlay.changed())
         problem = service.act("start", timeout_s=START_TIMEOUT_S)
         machine.run(["sleep", str(SETTLE_S)])
-        service.status()
+        if service.status().state.active_state != "active":
+            said = machine.run(
+                ["journalctl", "--quiet", "--no-pager", "--output=cat", f"--lines={SAID}", f"--unit={unit}"]
+            )
+            problem = " · ".join([problem or "it is not active after its start", *said.text.split("\n")]).strip(" ·")
         return Sight(
             unit=unit,
             description=shown.get("Description", ""),
@@ -125,7 +134,10 @@ def text(sight: Sight) -> str:
     ]
     if sight.start_problem:
         lines += _comment(
-            [f"In a machine it did not start: {sight.start_problem}", "Bring what it lacks with [[files]]."]
+            [
+                f"In a machine it did not start: {sight.start_problem}",
+                "Bring what it lacks with [[files]], or with `capabilities` (docs/scenario.md).",
+            ]
         )
     lines += _comment(["Sockets seen after the start:", *(f"  {item}" for item in sight.sockets or ("none",))])
     written = list(sight.written[:SHOWN_PATHS])
@@ -146,10 +158,19 @@ def text(sight: Sight) -> str:
         lines += ["[[life_cycle]]", 'name = "reload"', 'do = "reload"', ""]
     if sight.rotation:
         lines += _comment([f"Log rotation, as its package does it: {sight.rotation}"])
-        lines += ["# [[life_cycle]]", '# name = "rotate"', '# do = "signal"', '# signal = "SIGUSR1"', ""]
+        lines += ["# [[life_cycle]]", '# name = "rotate"', *_comment(_rotated(sight.rotation)), ""]
     lines += ["[[life_cycle]]", 'name = "restart"', 'do = "restart"', ""]
     lines += ["# [[after]]", '# name = "data is on disk"', '# run = "test -s /var/lib/NAME/data"']
     return "\n".join(lines) + "\n"
+
+
+def _rotated(script: str) -> list[str]:
+    """What a life-cycle step does in place of the package's script."""
+    if found := _SIGNAL.search(script):
+        return ['do = "signal"', f'signal = "SIG{found[1]}"']
+    if re.search(r"\breload\b", script):
+        return ['do = "reload"']
+    return [f"run = {_toml(script)}"]
 
 
 def _ready(ports: list[str]) -> str:

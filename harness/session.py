@@ -14,6 +14,7 @@ from pathlib import Path
 import harness
 from harness import stored
 from harness.attempts import Attempts
+from harness.bare import start_of
 from harness.errors import BudgetError, Interrupted, MachineError, UsageError
 from harness.inspection import Inspection
 from harness.judge.rules import judge
@@ -30,7 +31,7 @@ from harness.scenario import Scenario
 from harness.search.result import Progress, Stop
 from harness.trial.pool import Pool
 from harness.trial.run import Trial, run_trial
-from harness.tune import Limits, Only, Walk, start_of
+from harness.tune import Limits, Only, Walk
 from harness.unit import catalogue, dropin
 from harness.unit.canary import CanaryResult
 

@@ -11,7 +11,7 @@ from enum import Enum
 from typing import Any
 
 from harness.attempts import Attempts, Request, labels
-from harness.bare import Bare
+from harness.bare import Bare, start_of
 from harness.errors import BaselineError
 from harness.fitting import Fitting
 from harness.inspection import Inspection
@@ -23,7 +23,6 @@ from harness.observation import Observation
 from harness.results.earlier import Earlier
 from harness.results.recommendation import Answer, Confirmation
 from harness.scenario import Scenario, StepKind
-from harness.scenario import Start as ScenarioStart
 from harness.search import run_as
 from harness.search.needs import Tree, Used, asked_of_tree, needs_of
 from harness.search.options import Option
@@ -34,7 +33,6 @@ from harness.search.settle import Settling, Trials
 from harness.unit import catalogue, dropin
 from harness.unit.canary import CanaryResult, Standing, of_tightening, standing_of
 from harness.unit.needs import Needs
-from harness.unit.start import Start, StartKind
 from harness.unit.tightening import LeftOut, Offer, Tightening, left_out, offers
 from harness.unit.unitfile import parse_cat
 
@@ -323,13 +321,6 @@ class Walk:
         judged = self._try([accepted] * self.scenario.confirm_runs, baseline, purpose="confirm")
         exposure = _worst([observation.exposure for _, observation in judged])
         return Confirmation.of_all([verdict for verdict, _ in judged], exposure)
-
-
-def start_of(scenario: Scenario, inspection: Inspection) -> Start:
-    """Where a search for this scenario begins: the unit as shipped, or without any sandboxing."""
-    kind = StartKind.STRIPPED if scenario.start is ScenarioStart.STRIPPED else StartKind.SHIPPED
-    unit, groups = parse_cat(inspection.unit_text), inspection.syscall_groups
-    return Start.of(unit, kind, leave_alone=scenario.leave_alone, groups=groups)
 
 
 def _enforceable(

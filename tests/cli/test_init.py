@@ -2,12 +2,33 @@
 
 import pytest
 
+from harness import init
 from harness.scenario import load
 from tests.cli.command import harness
 
-pytestmark = pytest.mark.boots
+
+@pytest.mark.parametrize(
+    ("script", "step"),
+    [
+        ("kill -USR1 $(cat /run/x.pid)", 'do = "signal" signal = "SIGUSR1"'),
+        ("systemctl kill -s HUP rsyslog.service", 'do = "signal" signal = "SIGHUP"'),
+        ("systemctl kill --signal=SIGUSR2 x", 'do = "signal" signal = "SIGUSR2"'),
+        ("invoke-rc.d --quiet x reload >/dev/null", 'do = "reload"'),
+        ("/usr/bin/chronyc cyclelogs", 'run = "/usr/bin/chronyc cyclelogs"'),
+    ],
+)
+def test_a_rotation_is_done_as_the_package_does_it(script, step):
+    assert " ".join(init._rotated(script)) == step
 
 
+@pytest.mark.boots
+def test_a_unit_that_does_not_start_is_said_with_what_systemd_says(tmp_path):
+    done = harness("init", "systemd-modules-load.service", "--output", "first.toml", folder=tmp_path)
+    assert done.status == 0, done.err
+    assert "did not start: it is not active after its start · " in (tmp_path / "first.toml").read_text()
+
+
+@pytest.mark.boots
 def test_a_first_scenario_of_an_installed_unit(tmp_path):
     done = harness("init", "redis-server.service", "--output", "first.toml", folder=tmp_path)
     assert done.status == 0, done.err
