@@ -84,9 +84,11 @@ def plan_round(state: State[K], workers: int) -> list[Question[K]]:
     return [Question(Phase.NARROW, state.accepted, keys) for keys in added]
 
 
-def expected_trials(state: State[K]) -> float:
-    """A rough count of the trials still to come: one for each bit not known, and a witness for each refusal."""
-    total = float(sum(1 for key in state.late if not state.options.required(key) & state.late))
+def expected_trials(state: State[K], settings: Settings) -> float:
+    """A rough count of the trials still to come: one for each bit not known, and what each refusal still lacks."""
+    needed = 1 + settings.refusal_repeats
+    waiting = [key for key in state.late if not state.options.required(key) & state.late]
+    total = float(sum(max(0, needed - len(state.against.get(key, ()))) for key in waiting))
     for row in _rows(state):
         total += information(row.chances, range(1, len(row.chances)))
     return total + math.fsum(state.belief.risk(key) for key in state.undecided)

@@ -79,7 +79,7 @@ class Walk(Generic[K]):
         if self._progress and questions:
             state, trials = self._state, self._ledger.trials
             weight = state.options.weight(state.accepted)
-            self._progress(Progress(questions[0].phase, trials, expected_trials(state), weight))
+            self._progress(Progress(questions[0].phase, trials, expected_trials(state, self._settings), weight))
         return answers
 
     def _narrow(self, questions: Sequence[Question[K]]) -> None:
