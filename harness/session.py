@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import harness
@@ -280,6 +280,7 @@ def try_once(scenario: Scenario, drop_in: str) -> tuple[Observation, Verdict]:
     Without a drop-in ("") it is a baseline trial: where a search would begin.
     """
     check_ready(scenario)
-    drop_in = drop_in or dropin.render((), start_of(scenario, inspect(scenario)))
-    observation = run_trial(Trial(scenario, "0001", "by-hand", drop_in, scenario.seed))
-    return observation, judge(scenario, observation, catalogue=catalogue.load())
+    text = drop_in or dropin.render((), start_of(scenario, inspect(scenario)))
+    observation = run_trial(Trial(scenario, "0001", "by-hand", text, scenario.seed))
+    verdict = judge(scenario, observation, catalogue=catalogue.load())
+    return observation, verdict if drop_in else replace(verdict, suspects=())  # with nothing set, nothing is suspect

@@ -93,10 +93,10 @@ def _telling(scenario: Scenario, observation: Observation, baseline: Baseline | 
     lines = [line.partition(": audit:")[0] for line in [*killed, *observation.kernel][:1]]
     known = baseline.templates if baseline is not None else frozenset()
     fresh = news(observation.journal, known=known, ignore=scenario.ignore_log)
-    lines += [line.message for line in fresh if not line.from_manager]
-    for step in observation.steps:
-        if not step.ok:
-            lines += [line for line in step.stderr.splitlines() if line.strip()][-1:]
+    own = [line.message for line in fresh if not line.from_manager]
+    said = [line for step in observation.steps if not step.ok for line in step.stderr.splitlines()[-1:]]
+    # Without a baseline nobody knows which complaints are everyday ones: the last of them is the nearest.
+    lines += [*own, *said] if baseline is not None else [*said, *own[::-1]]
     text = next((line.strip() for line in lines if line.strip()), "")
     return text if len(text) <= TOLD_CHARACTERS else text[: TOLD_CHARACTERS - 1] + "…"
 
