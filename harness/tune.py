@@ -256,18 +256,18 @@ class Walk:
     def judged(self, requests: Sequence[Request], baseline: Baseline) -> list[tuple[Verdict, Observation]]:
         """Run and judge, in order.
 
-        What was only too slow is tried again beside a baseline run, and counts as such only if it is so against that
-        one too: another load may have come over the host since the baseline.
+        What was only too slow, or only glimpsed, is tried again beside a baseline run, and counts only if it is so
+        once more, against that one too: another load may have come over the host since the baseline.
         """
         results = self._judge_all(self.attempts.run(requests), baseline)
-        slow = [number for number, (verdict, _) in enumerate(results) if verdict.only_slow]
-        if not slow:
+        doubtful = [number for number, (verdict, _) in enumerate(results) if verdict.only_slow or verdict.glimpsed]
+        if not doubtful:
             return results
-        *again, bare = self.attempts.run([*(requests[number] for number in slow), self._bare().plain])
+        *again, bare = self.attempts.run([*(requests[number] for number in doubtful), self._bare().plain])
         if judge(self.scenario, bare, catalogue=self.catalogue).passed:
             baseline = baseline.slowed_by(bare)
         return [
-            dict(zip(slow, self._judge_all(again, baseline), strict=True)).get(number, result)
+            dict(zip(doubtful, self._judge_all(again, baseline), strict=True)).get(number, result)
             for number, result in enumerate(results)
         ]
 

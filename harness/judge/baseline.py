@@ -19,7 +19,8 @@ MOVING = ("/tmp/", "/var/tmp/", "/run/", "/dev/", "/etc/machine-id")
 class Baseline:
     """Facts of the passing baseline runs.
 
-    `said` are the templates of lines that every run logged, `kept_files` those of paths that every run wrote, `lasting`
+    `said` are the templates of lines that every run logged and that warn of nothing, `speakers` the names under which
+    every run logged anything. `kept_files` those of paths that every run wrote, `lasting`
     the programs that every run had a lasting process of. `identities` are (comm, uid, gid) seen in every run;
     `privileges` the capabilities ever held by each. `slowest_s` is the longest duration of each step, `most_cpu_s` the
     most processor time the unit used in it. `stops` are the (active state, result) pairs after the stop.
@@ -27,6 +28,7 @@ class Baseline:
 
     templates: frozenset[str]
     said: frozenset[str]
+    speakers: frozenset[str]
     kept_files: frozenset[str]
     lasting: frozenset[str]
     slowest_s: Mapping[str, float]
@@ -48,6 +50,7 @@ class Baseline:
         return cls(
             templates=frozenset().union(*(templates(item.journal) for item in observations)),
             said=frozenset.intersection(*(templates(_own(item.journal)) for item in observations)),
+            speakers=frozenset.intersection(*(speakers(item.journal) for item in observations)),
             kept_files=frozenset.intersection(*(file_templates(item.written) for item in observations)),
             lasting=frozenset.intersection(*(_lasting(item.processes) for item in observations)),
             slowest_s=slowest,
@@ -95,6 +98,11 @@ def identity(process: Process) -> Identity:
 def file_templates(paths: Iterable[str]) -> frozenset[str]:
     """Paths with random parts masked; what lies in private places may move under a candidate, and is left out."""
     return frozenset(template(path) for path in paths if not path.startswith(MOVING))
+
+
+def speakers(lines: Iterable[JournalLine]) -> frozenset[str]:
+    """The names (SYSLOG_IDENTIFIER=) under which the service itself logged."""
+    return frozenset(line.identifier for line in lines if not line.from_manager)
 
 
 def _own(lines: Iterable[JournalLine]) -> list[JournalLine]:

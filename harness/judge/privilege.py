@@ -4,14 +4,22 @@ A daemon that can no longer drop root because it lost CAP_SETUID stays up and an
 """
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from harness.judge.baseline import Baseline, identity
 from harness.observation import Process
 from harness.unit.capability import CAPABILITIES
 
 
-def more_privilege(processes: Iterable[Process], baseline: Baseline) -> str:
-    """What process has more privilege than at baseline, and which; empty when none has.
+class Gained(NamedTuple):
+    """More privilege than at baseline, in words; `glimpsed` where the process was seen once, perhaps on its way."""
+
+    text: str
+    glimpsed: bool
+
+
+def more_privilege(processes: Iterable[Process], baseline: Baseline) -> Gained | None:
+    """What process has more privilege than at baseline, and which; None when none has.
 
     A process is compared by name: one that runs as somebody it never ran as, with capabilities it never had, or whose
     program no longer has any process as the unprivileged user it always had, has more.
@@ -22,18 +30,20 @@ def more_privilege(processes: Iterable[Process], baseline: Baseline) -> str:
     for process in found:
         held = baseline.privileges.get(identity(process))
         if held is None and process.comm in known and process.uid == 0:
-            return f"{process.comm} (pid {process.pid}) runs as root, which it never did at baseline"
+            told = f"{process.comm} (pid {process.pid}) runs as root, which it never did at baseline"
+            return Gained(told, process.sightings == 1)
         # In a user namespace of its own it has every capability, over nothing but that (user_namespaces(7)).
         over_the_host = 0 if "user" in process.namespaces else process.capabilities
         extra = over_the_host & ~(held if held is not None else _most(process, baseline))
         if extra and process.comm in known:
-            return f"{process.comm} (pid {process.pid}, uid {process.uid}) has {_names(extra)} beyond the baseline"
+            told = f"{process.comm} (pid {process.pid}, uid {process.uid}) has {_names(extra)} beyond the baseline"
+            return Gained(told, process.sightings == 1)
     now = {identity(process) for process in found}
     running = {process.comm for process in found}
     for comm, uid, gid in sorted(baseline.identities - now):
         if uid != 0 and comm in running and not any(name == comm and user not in (0,) for name, user, _ in now):
-            return f"{comm} no longer drops from root to uid {uid}, gid {gid}"
-    return ""
+            return Gained(f"{comm} no longer drops from root to uid {uid}, gid {gid}", glimpsed=False)
+    return None
 
 
 def _most(process: Process, baseline: Baseline) -> int:

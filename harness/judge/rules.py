@@ -20,6 +20,7 @@ TOLD_CHARACTERS = 160
 NOISE_S = 0.25
 # A step that much slower than allowed waits for something that never comes, rather than for a busy machine.
 WAITING_FACTOR = 3.0
+MORE_PRIVILEGE = "more privilege than at baseline"
 
 
 def judge(
@@ -59,7 +60,13 @@ def judge(
         suspects=suspects(observation, catalogue, groups),
         trial_id=observation.trial_id,
         only_slow=only_slow,
+        glimpsed=problem.startswith(MORE_PRIVILEGE) and _is_glimpsed(observation, baseline),
     )
+
+
+def _is_glimpsed(observation: Observation, baseline: Baseline | None) -> bool:
+    gained = more_privilege(observation.processes, baseline) if baseline is not None else None
+    return gained is not None and gained.glimpsed
 
 
 def _problem(observation: Observation) -> str:
@@ -112,8 +119,8 @@ def _damage(scenario: Scenario, observation: Observation, baseline: Baseline | N
         return "" if stopped.active_state else "the unit's state after the stop could not be read"
     if observation.at_work.active_state not in baseline.states:
         return f"the unit is {observation.at_work.active_state} after the workload"
-    if more := more_privilege(observation.processes, baseline):
-        return f"more privilege than at baseline: {more}"
+    if gained := more_privilege(observation.processes, baseline):
+        return f"{MORE_PRIVILEGE}: {gained.text}"
     if (observation.after_stop.active_state, observation.after_stop.result) not in baseline.stops:
         return f"unclean stop: {observation.after_stop.active_state} ({observation.after_stop.result})"
     fresh = news(observation.journal, known=baseline.templates, ignore=scenario.ignore_log)

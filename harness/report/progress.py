@@ -79,7 +79,7 @@ class Reporter:
             self._refresh()
             return
         failed = next((step.name for step in observation.steps if not step.ok), observation.start_problem)
-        what = observation.lost or (f"stopped at: {failed}" if failed else "worked")
+        what = observation.lost or (f"stopped at: {failed}" if failed else "all steps passed")
         self.note(f"trial {observation.trial_id} ({observation.purpose}): {what}{self._rest()}")
 
     def note(self, text: str) -> None:

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from harness.judge.verdict import Outcome
@@ -71,6 +73,14 @@ def test_a_stop_that_could_not_be_read_fails_even_without_a_baseline():
 def test_ignored_lines_do_not_fail():
     scenario = SCENARIO.model_copy(update={"ignore_log": ("chown",)})
     assert verdict(observation(journal=(line("cannot chown"),)), baseline(), scenario).passed
+
+
+def test_a_warning_that_stays_away_is_damage_only_where_nothing_is_heard_any_more():
+    warned = replace(line("authentication failure"), identifier="auth")
+    before = baseline(observation(journal=(warned, line("hello"))))
+    silent = verdict(observation(journal=(line("hello"),)), before)
+    assert (silent.failed, silent.reason) == (True, "no longer logs anything: auth")
+    assert verdict(observation(journal=(replace(warned, message="session opened"), line("hello"))), before).passed
 
 
 class TestSpeed:
