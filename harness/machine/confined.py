@@ -109,8 +109,12 @@ def look_at_unit(system: System, name: str, *, read_filters: bool = False) -> Lo
 
 
 def look_at_file(path: Path, system: System) -> Look:
-    """A unit file with the drop-ins in the folder beside it. Raises UnitError when it cannot be read."""
-    parts = [path, *sorted(path.parent.glob(f"{path.name}.d/*.conf"))]
+    """A unit file with the drop-ins in the folder beside it. Raises UnitError when it cannot be read.
+
+    In a run folder the drop-in beside the whole unit is worked into it already.
+    """
+    is_answer = (path.parent / "recommendation.json").is_file()
+    parts = [path, *(() if is_answer else sorted(path.parent.glob(f"{path.name}.d/*.conf")))]
     assignments = [a for part in parts for a in parse(_text(part), source=str(part)).assignments]
     unit = UnitFile(tuple(assignments))
     if "Service" not in unit.sections():

@@ -18,6 +18,7 @@ PHASES = {
     "baseline": "baseline",
     "search": "search",
     "confirm": "confirming the whole",
+    "reliability": "how often it fails by itself",
     "measure": "limits: measuring without any",
     "cliff": "limits: looking for the cliff",
     "knee": "limits: looking for the knee",

@@ -150,6 +150,11 @@ def item_risks(needs: Needs, baseline: Baseline, seen: Seen | None) -> dict[str,
     for path in needs.programs:
         # Tried beside others: a program that may not run is named in the trace, and many that ran are not missed.
         found[f"ExecPaths {path}"] = 0.75
+    homes = [str(PurePosixPath(program).parent) for program in _absolute(seen.executed)]
+    for path in needs.executable:
+        # Too many ran there to be listed one by one.
+        if homes.count(path) > MOST_PROGRAMS:
+            found[f"ExecPaths {path}"] = 0.9
     return found
 
 

@@ -108,7 +108,7 @@ class Settling(Generic[K]):
         if self._measured or (result is not None and not contradicts_itself(result)):
             return False
         self._measured = True
-        self._progress("measure", None)
+        self._progress("reliability", None)
         self._reliability = self._trials.measure()
         self._flaky = self._reliability.flaky or (result is not None and by_chance(result))
         return self._flaky

@@ -151,6 +151,12 @@ def test_what_the_service_was_not_seen_to_write_was_written_by_the_workload() ->
     assert "ReadWritePaths /var/lib/thing" not in chances
 
 
+def test_a_directory_of_many_programs_that_ran_is_likely_needed() -> None:
+    many = replace(SEEN, executed=tuple(f"/usr/bin/{name}" for name in "abcdefg"))
+    assert item_risks(needs(seen=many), Baseline.of([observation()]), many)["ExecPaths /usr/bin"] == 0.9
+    assert "ExecPaths /usr/bin" not in item_risks(needs(), Baseline.of([observation()]), SEEN)
+
+
 def test_all_that_is_thought_about_is_asked_of_the_tree() -> None:
     asked = set(asked_of_tree(Used.of(Baseline.of([observation()]), SEEN), parse(UNIT)))
     assert {
