@@ -50,6 +50,8 @@ def render(
     for directive in load():
         lines = _directive_lines(directive, steps.get(directive.name, []), start, needs)
         lines += _exceptions(directive.name, steps, needs)
+        if _adds_to_shipped(directive, start) and (directive.name, "") not in lines:
+            lines.insert(0, (directive.name, ""))
         lines = [(key, value) for key, value in lines if key not in done or key == _ADDED_TO]
         done.update(key for key, _ in lines)
         if lines:
@@ -82,6 +84,12 @@ def _by_directive(accepted: Collection[Tightening]) -> dict[str, list[Tightening
             raise UnitError(f"{tightening.label}: not a directive that is searched")
         steps.setdefault(tightening.directive, []).append(tightening)
     return steps
+
+
+def _adds_to_shipped(directive: Directive, start: Start) -> bool:
+    """Whether lines would add to a list of the shipped unit that the search began without."""
+    is_list = directive.kind in {Kind.PATHS, Kind.LIST}
+    return is_list and start.strips(directive) and bool(start.lines(directive.name))
 
 
 def _directive_lines(directive: Directive, steps: list[Tightening], start: Start, needs: Needs) -> _Lines:

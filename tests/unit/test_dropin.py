@@ -6,9 +6,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from harness.errors import UnitError
-from harness.unit.catalogue import load
+from harness.unit.catalogue import Directive, Kind, load
 from harness.unit.dropin import full_unit, render
-from harness.unit.needs import Needs
+from harness.unit.needs import NOTHING, Needs
 from harness.unit.start import Start, StartKind
 from harness.unit.tightening import Tightening, offers
 from harness.unit.unitfile import UnitFile, parse, strip_sandboxing
@@ -36,9 +36,9 @@ def lines(text: str, directive: str) -> list[str]:
     return [line for line in text.splitlines() if line.startswith(f"{directive}=")]
 
 
-def accepted_subset(data: st.DataObject, start: Start) -> set[Tightening]:
+def accepted_subset(data: st.DataObject, start: Start, needs: Needs = NOTHING) -> set[Tightening]:
     """A candidate the search could reach: every requirement is met."""
-    found = offers(load(), version=VERSION, start=start)
+    found = offers(load(), version=VERSION, start=start, needs=needs)
     chosen = data.draw(st.sets(st.sampled_from(found)))
     return {t for offer in chosen for t in {offer.tightening, *offer.requires}}
 
@@ -217,3 +217,24 @@ def test_a_drop_in_does_the_same_to_the_shipped_and_to_the_stripped_unit(analyze
     assert rows == analyze.rows_json(base.dump(), text)
     assert rows == analyze.rows_json(full_unit(base, text))
     assert rows == analyze.rows_json(full_unit(hardened, text))
+
+
+def in_force(unit: UnitFile, text: str, directive: Directive) -> list[str]:
+    """What a list of the unit holds with a drop-in: an empty value takes all before it away."""
+    both = (*unit.assignments, *parse(text).assignments)
+    values = [line.value for line in both if line.section == "Service" and line.key in directive.keys]
+    reset = max((place for place, value in enumerate(values) if not value), default=-1)
+    return values[reset + 1 :]
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_lists_of_the_shipped_unit_are_not_added_to(hardened, data) -> None:
+    """A line that stays would open what a tightening denies, and its proof would be worth nothing."""
+    start = Start.of(hardened, StartKind.STRIPPED)
+    base = strip_sandboxing(hardened, start.stripped_names())
+    needs = Needs(writable=("/var/lib/thing", "/srv"), executable=("/usr/bin", "/usr/lib"), apart=("/tmp",))
+    text = render(accepted_subset(data, start, needs), start, needs=needs)
+    for directive in load():
+        if directive.kind in {Kind.PATHS, Kind.LIST}:
+            assert in_force(hardened, text, directive) == in_force(base, text, directive), directive.name
