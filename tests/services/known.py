@@ -205,6 +205,8 @@ FILES = (
         "etc_own",
         (writing("/etc/known"),),
         lines=("ProtectSystem=strict", "ReadWritePaths=-/etc/known"),
+        # The unit's own exception would make the denial of it mean nothing.
+        unit="ReadWritePaths=/etc/known\n",
         files=(File("/etc/known/state"),),
     ),
     Known("root_new", ("ProtectSystem=strict",), ("ProtectSystem=full",), thorough=True),
