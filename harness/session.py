@@ -124,11 +124,11 @@ class Session:
 
     def finish(self) -> Answer:
         """Walk to the end and write the answer. Raises BudgetError once a partial one is written."""
-        spent_s = self.spent_s
+        spent_s, began = self.spent_s, time.monotonic()
         walk = self.walk()
         walk.canaries = _canaries(self.store, self.scenario, self.inspection, self.listener)
         try:
-            answer = walk.run(spent_s=spent_s)
+            answer = walk.run(spent_s=spent_s + time.monotonic() - began)
         except MachineError as error:
             if not self.pool.stopped:
                 raise
@@ -142,7 +142,8 @@ class Session:
                 f"stopped before the end ({why}); what is sure so far is in {self.store.derived}",
                 hint=GO_ON,
             )
-        self.store.update(state="done", stop=answer.result.stop.value, trials=answer.trials)
+        ended = {"stop": answer.result.stop.value, "trials": answer.trials, "duration_s": round(answer.duration_s, 1)}
+        self.store.update(state="done", **ended)
         return answer
 
     @property

@@ -36,7 +36,8 @@ def list_(
     if items:
         listing.show(items, out)
     else:
-        out.print(f"no runs in {plain(str(results))}; harness tune scenarios/NAME.toml makes one", soft_wrap=True)
+        of = f" of {plain(scenario)}" if scenario else ""
+        out.print(f"no runs{of} in {plain(str(results))}; harness tune scenarios/NAME.toml makes one", soft_wrap=True)
 
 
 def diff(before: RunFolder, after: RunFolder) -> None:

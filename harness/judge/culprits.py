@@ -7,6 +7,7 @@ Every line of evidence is held against the hints in the directive catalogue: err
 import re
 from collections.abc import Collection, Iterable, Mapping
 
+from harness.judge.novelty import is_trouble
 from harness.judge.traces import Trace, trace
 from harness.observation import Observation
 from harness.unit.catalogue import ALLOW_LIST, Catalogue, Directive
@@ -51,7 +52,8 @@ def evidence(observation: Observation) -> list[str]:
     if observation.start_problem:
         lines.append(observation.start_problem)
     lines += [line.message for line in observation.journal if line.from_manager and line.priority <= 5]
-    lines += [line.message for line in observation.journal if not line.from_manager][-40:]
+    own = [line for line in observation.journal if not line.from_manager][-40:]
+    lines += [line.message for line in sorted(own, key=lambda line: not is_trouble(line))]
     return [line for line in lines if line.strip()]
 
 
