@@ -24,9 +24,10 @@ class Wording:
         self._hidden = hidden
 
     def of(self, error: ValidationError) -> list[str]:
-        """One line for each mistake, in the order of the model."""
+        """One line for each mistake in a key, in the order of the model; those of the file as a whole are not said."""
         # A list whose items have mistakes is also said to be too short: that is no mistake of its own.
-        return [self._line(item) for item in error.errors() if item["type"] != "too_short" or not item["input"]]
+        kept = [item for item in error.errors() if item["loc"] and (item["type"] != "too_short" or not item["input"])]
+        return [self._line(item) for item in kept]
 
     def unknown(self, location: _Location) -> str:
         """A key that does not exist, with the nearest one that does."""

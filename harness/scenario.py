@@ -11,22 +11,19 @@ import json
 import pwd
 import re
 import tomllib
-from collections import Counter
-from collections.abc import Iterable
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
 
+from harness import clashes
 from harness.errors import ScenarioError
 from harness.mistakes import Wording
 from harness.steps import Check, Flaky, LifeCycle, Limits, Pattern, Ready, Seconds, Step, StepKind, Table
 
 FORMAT = 1
 INSIDE = "/harness-scenario"
-MAXIMUM_FILE_BYTES = 64 * 1024 * 1024
-RESERVED_NAMES = frozenset({"start", "ready", "stop"})
 GRANTABLE_CAPABILITIES = Literal[
     "CAP_SYS_TIME", "CAP_SYS_MODULE", "CAP_SYS_RAWIO", "CAP_SYS_BOOT", "CAP_SYSLOG",
     "CAP_MAC_ADMIN", "CAP_MAC_OVERRIDE", "CAP_SYS_PACCT", "CAP_WAKE_ALARM", "CAP_BLOCK_SUSPEND",
@@ -162,14 +159,9 @@ class Scenario(Table):
 
     @model_validator(mode="after")
     def _unique(self) -> Self:
-        steps = (*self.steps, *self.after)
-        names = [step.name for step in steps] + [action.name for action in self.life_cycle]
-        if double := _more_than_once(names):
-            raise ValueError(f"step names must be unique; used more than once: {', '.join(double)}")
-        if taken := sorted(RESERVED_NAMES.intersection(names)):
-            raise ValueError(f"no step may be called {' or '.join(taken)}: trials measure these by themselves")
-        if double := _more_than_once(item.target for item in self.files):
-            raise ValueError(f"files: more than one is put at {', '.join(double)}")
+        names = [step.name for step in (*self.steps, *self.after)] + [action.name for action in self.life_cycle]
+        if mistakes := clashes.between(names, [item.target for item in self.files]):
+            raise ValueError("; ".join(mistakes))
         return self
 
     @property
@@ -219,10 +211,6 @@ class Scenario(Table):
             content = (self.path.parent / item.source).read_bytes()
             result[item.target] = (content, int(item.mode, 8), _owner(item.owner, Path(self.root)))
         return result
-
-
-def _more_than_once(values: Iterable[str]) -> list[str]:
-    return sorted(value for value, count in Counter(values).items() if count > 1)
 
 
 def _owner(text: str, root: Path) -> tuple[int, int]:
@@ -289,7 +277,7 @@ def load(path: Path) -> Scenario:
         scenario = Scenario.model_validate({**raw, "path": path})
     except ValidationError as error:
         mistakes += _WORDING.of(error)
-    mistakes += _missing_sources(raw, path.parent)
+    mistakes += clashes.of(raw, path.parent)
     if mistakes or scenario is None:
         listing = "\n".join(f"  {item}" for item in mistakes)
         raise ScenarioError(
@@ -297,22 +285,6 @@ def load(path: Path) -> Scenario:
             hint="docs/scenario.md lists every key; scenarios/scenario.schema.json serves editors",
         )
     return scenario
-
-
-def _missing_sources(raw: dict[str, Any], folder: Path) -> list[str]:
-    """Mistakes in `files.N.source`, found beside others: so `raw` may have any shape."""
-    mistakes = []
-    files = raw.get("files")
-    for number, item in enumerate(files if isinstance(files, list) else ()):
-        name = item.get("source") if isinstance(item, dict) else None
-        if not isinstance(name, str) or not name:
-            continue
-        source = folder / name
-        if not source.is_file():
-            mistakes.append(f"files.{number}.source: there is no file {source}")
-        elif source.stat().st_size > MAXIMUM_FILE_BYTES:
-            mistakes.append(f"files.{number}.source: larger than 64 MiB; make it part of the root tree instead")
-    return mistakes
 
 
 def schema_json() -> str:

@@ -270,3 +270,15 @@ def test_owners_are_those_of_the_root_tree(tmp_path: Path) -> None:
     assert load(written(tmp_path, text)).machine_files()["/etc/a"][2] == (321, 0)
     with pytest.raises(ScenarioError, match="no user or group 'daemon'"):
         load(written(tmp_path, text.replace("thing:root", "thing:daemon"))).machine_files()
+
+
+def test_mistakes_between_tables_are_said_with_the_others(tmp_path: Path) -> None:
+    file = tmp_path / "x.toml"
+    steps = "".join(f'[[steps]]\nname = "{name}"\nrun = "a"\n' for name in ("start", "two", "two"))
+    file.write_text(f'unit = "x.socket"\nleave_alone = {{ ProtectHoem = "typo" }}\n{steps}')
+    with pytest.raises(ScenarioError) as caught:
+        load(file)
+    told = caught.value.message
+    assert "4 mistakes" in told
+    assert "did you mean ProtectHome?" in told
+    assert [part in told for part in ("x.socket", "more than once: two", "called start")] == [True] * 3
