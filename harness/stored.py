@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,10 @@ def think_again(folder: Path) -> tuple[Answer, Store]:
         **parts(store),
     )
     answer = walk.run(spent_s=float(store.facts.get("duration_s", 0.0)), clock=lambda: 0.0)
+    was_lost = store.facts.get("stop") == Stop.MACHINE_LOST.value
+    if answer.result.stop is Stop.MACHINE_LOST and store.facts["state"] != "done" and not was_lost:
+        # No machine was asked for: the run was cut off where its trials end.
+        answer = replace(answer, result=replace(answer.result, stop=Stop.BUDGET))
     if store.facts["state"] == "done" and answer.result.stop is not Stop.TIGHT and has_answer(store):
         raise UsageError(
             f"{folder} was searched in another way than this version would; what it recommended stays as it is",

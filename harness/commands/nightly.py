@@ -83,11 +83,11 @@ def _files(given: Sequence[Path] | None) -> list[Path]:
     files = list(given or sorted(SCENARIOS.glob("*.toml")))
     if not files:
         raise UsageError(f"no scenario in {SCENARIOS}/", hint="name scenario files: harness nightly FILE …")
-    if missing := [str(file) for file in files if not file.is_file()]:
-        raise UsageError(f"no such scenario file: {', '.join(missing)}", hint="name files that are there")
     names = [file.stem for file in files]
     if double := sorted({name for name in names if names.count(name) > 1}):
         raise UsageError(f"more than one scenario is called {', '.join(double)}", hint="results go by that name")
+    if missing := [str(file) for file in files if not file.is_file()]:
+        raise UsageError(f"no such scenario file: {', '.join(missing)}", hint="name files that are there")
     return files
 
 

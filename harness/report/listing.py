@@ -1,7 +1,7 @@
 """All runs of a results folder on the terminal, one a line."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,7 +69,7 @@ def _listed(run: Run, accepted: set[str]) -> Listed:
         name=run.name,
         scenario=run.scenario,
         started_at=str(run.facts.get("started_at", "")),
-        state=str(data.get("state", run.facts.get("state", ""))),
+        state=_state(run, data),
         exposure_before=data.get("exposure_before"),
         exposure_after=data.get("exposure_after"),
         trials=data.get("trials"),
@@ -77,6 +77,11 @@ def _listed(run: Run, accepted: set[str]) -> Listed:
         limits=" ".join(f"{item['directive']}={item['value']}" for item in limits_of(data)),
         is_accepted=run.name in accepted,
     )
+
+
+def _state(run: Run, data: Mapping[str, Any]) -> str:
+    state = str(data.get("state", run.facts.get("state", "")))
+    return "cut off" if state == "running" and not run.store.is_held else state
 
 
 def _accepted(results: Path) -> set[str]:

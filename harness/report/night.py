@@ -7,8 +7,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
+from harness.errors import UsageError
 from harness.report.plain import plain
 from harness.report.template import figure, seconds
+from harness.results.folder import Run
 from harness.results.judgement import Word
 from harness.results.nights import Night, Service
 from harness.results.recommendation import one_line
@@ -57,8 +59,17 @@ def show_end(night: Night, results: Path, index: Path, out: Console) -> None:
     folder = results / "nights" / night.name
     out.print(f"index    {plain(str(index))}\nnight    {plain(str(folder / 'nightly.json'))}", soft_wrap=True)
     for item in night.services:
-        if item.run and (item.word is not Word.SAME):
+        if item.run and item.word is not Word.SAME and _is_whole(folder / item.run):
             out.print(f"accept   harness accept {plain(str(folder / item.run))}", soft_wrap=True)
+
+
+def _is_whole(run: Path) -> bool:
+    """Whether a run has an answer that can be accepted."""
+    try:
+        data = Run.open(run).recommendation
+    except UsageError:
+        return False
+    return data is not None and data["state"] == "tight"
 
 
 def write_metrics(nights: Sequence[Night], path: Path) -> None:

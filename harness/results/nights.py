@@ -63,6 +63,11 @@ class Night:
         """Services of which what was accepted no longer works."""
         return [item for item in self.services if item.word is Word.BROKEN]
 
+    @property
+    def undecided(self) -> list[Service]:
+        """Services of which nothing could be said."""
+        return [item for item in self.services if item.word is Word.UNDECIDED]
+
     def write(self, results: Path) -> Path:
         """Write `nightly.json` into the night's folder."""
         path = folder_of(results) / self.name / FILE_NAME

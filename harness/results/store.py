@@ -33,7 +33,9 @@ class Store:
 
     @classmethod
     def create(cls, results: Path, name: str, facts: dict[str, Any]) -> Self:
-        """Make a new run folder for scenario `name` and write `run.json`."""
+        """Make a new run folder for scenario `name` and write `run.json`. Raises UsageError where none can be."""
+        if results.exists() and not results.is_dir():
+            raise UsageError(f"{results} is no folder: results cannot be kept there", hint="name one with --results")
         stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
         folder = results / f"{name}-{stamp}"
         number = 1
@@ -86,6 +88,18 @@ class Store:
                 f"{self.folder} is in use by another harness", hint="wait for it, or end it, and try again"
             ) from error
         self._cut_torn_line()
+
+    @property
+    def is_held(self) -> bool:
+        """Whether a process holds the folder now."""
+        try:
+            with (self.folder / "lock").open() as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False
+        except OSError:
+            return True
+        return False
 
     def unlock(self) -> None:
         """Let the folder go."""

@@ -32,7 +32,7 @@ def test_list(results, tmp_path):
     assert [line.split()[0] for line in done.out.splitlines() if line.split()[0].startswith("notes")] == [
         "notes-20260101-000000", "notes-20260102-000000",
     ]  # fmt: skip
-    assert "no runs in" in harness("list", "--scenario", "redis", folder=tmp_path).out
+    assert "no runs of redis in" in harness("list", "--scenario", "redis", folder=tmp_path).out
 
 
 def test_diff(results, tmp_path):
