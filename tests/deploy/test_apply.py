@@ -28,7 +28,7 @@ BAD = {
     "is refused a write": GOOD + "ProtectSystem=full\nEnvironment='COMPLAIN=/etc/x: Read-only file system'\n",
 }
 NAMED = {"a path that is not there": "ReadWritePaths=/not/there", "is refused a write": "ProtectSystem=full"}
-APPLIES = 100 if os.environ.get("APPLIES") == "all" else 8
+APPLIES = 100 if os.environ.get("APPLIES") == "all" else 6
 
 
 @pytest.fixture(scope="module")

@@ -218,7 +218,7 @@ FILES = (
         files=(File("/usr/share/known/state"),),
         thorough=True,
     ),
-    Known("var_new", (writing("/var/lib"),), lines=("ProtectSystem=strict", "ReadWritePaths=-/var/lib")),
+    Known("var_new", (writing("/var/lib"),), lines=("ProtectSystem=strict", "ReadWritePaths=-/var/lib"), thorough=True),
     Known(
         "var_own",
         (writing("/var/lib/known"),),
@@ -254,6 +254,7 @@ FILES = (
         ("ProtectHome=tmpfs", writing("/home/known")),
         ("ProtectHome=read-only", "ReadWritePaths=-/home/known"),
         files=(File("/home/known/secret"),),
+        thorough=True,
     ),
     Known("home_list", ("ProtectHome=yes",), ("ProtectHome=tmpfs",), unit=USER, thorough=True),
     Known(
@@ -353,6 +354,7 @@ PRIVILEGES = (
         (USERS,),
         one_of=((without("CAP_DAC_OVERRIDE"),), (without("CAP_DAC_READ_SEARCH"),)),
         files=(File("/usr/share/known/theirs", mode="0600", owner="1:1"),),
+        thorough=True,
     ),
     Known("setuid", (*BECOMING_NOBODY, USERS), thorough=True),
     Known(
@@ -365,9 +367,10 @@ PRIVILEGES = (
             calls("setgroups"): "step ask",
             calls("setresuid"): "step ask",
         },
+        thorough=True,
     ),
     Known("kill", (without("CAP_KILL"), USERS), ask=SOMEBODY, thorough=True),
-    Known("kill_or_become", (USERS,), one_of=((without("CAP_KILL"),), BECOMING_NOBODY), ask=SOMEBODY),
+    Known("kill_or_become", (USERS,), one_of=((without("CAP_KILL"),), BECOMING_NOBODY), ask=SOMEBODY, thorough=True),
     Known("chroot", (without("CAP_SYS_CHROOT"), calls("chroot")), thorough=True),
     Known("nice", (without("CAP_SYS_NICE"), calls("setpriority"), USERS), thorough=True),
     Known("mlock", (without("CAP_IPC_LOCK"), calls("@memlock"), USERS), unit="LimitMEMLOCK=64K\n", thorough=True),
@@ -398,7 +401,7 @@ KERNEL = (
         because={"ProtectKernelTunables=yes": "Read-only file system", "ProcSubset=pid": "No such file"},
         thorough=True,
     ),
-    Known("user_namespace", (denying("RestrictNamespaces", "user"),)),
+    Known("user_namespace", (denying("RestrictNamespaces", "user"),), thorough=True),
     Known("mount_namespace", (denying("RestrictNamespaces", "mnt"), without("CAP_SYS_ADMIN")), thorough=True),
     Known("mount", (without("CAP_SYS_ADMIN"), calls("mount"), USERS), thorough=True),
     Known(
@@ -452,7 +455,7 @@ KERNEL = (
 CALLS = (
     Known("call_swap", (calls("swapoff"),), machine="x86_64", thorough=True),
     Known("call_reboot", (calls("reboot"),), machine="x86_64", thorough=True),
-    Known("call_debug", (calls("ptrace"),), machine="x86_64"),
+    Known("call_debug", (calls("ptrace"),), machine="x86_64", thorough=True),
     Known("call_obsolete", (calls("sysfs"),), machine="x86_64", thorough=True),
     Known("call_cpu_emulation", (calls("modify_ldt"),), machine="x86_64", thorough=True),
     Known("call_raw_io", (calls("ioperm"),), machine="x86_64", thorough=True),
@@ -466,7 +469,7 @@ CALLS = (
         thorough=True,
     ),
     Known("call_resources", (calls("sched_setaffinity"),), thorough=True),
-    Known("call_privileged", (calls("setresuid"),)),
+    Known("call_privileged", (calls("setresuid"),), thorough=True),
 )
 
 ODD = (
@@ -485,10 +488,10 @@ def at_times_not(need: str, refused: tuple[str, ...], percent: int, *, thorough:
 
 
 FLAKY = (
-    at_times_not("etc_new", ("ProtectSystem=full",), 5),
+    at_times_not("etc_new", ("ProtectSystem=full",), 5, thorough=False),
     at_times_not("var_new", (writing("/var/lib"),), 5),
     at_times_not("call_resources", (calls("sched_setaffinity"),), 5),
-    at_times_not("setuid", (*BECOMING_NOBODY, USERS), 15, thorough=False),
+    at_times_not("setuid", (*BECOMING_NOBODY, USERS), 15),
 )
 
 # Seen by no step: the service answers that all is well.
@@ -501,7 +504,7 @@ QUIET = (
     Known("quiet_line", CHROOTING, because={CHROOT: "no longer logged: did what I am for"}),
     Known(
         "quiet_child",
-        (*CHROOTING, denying("ExecPaths", "/bin/sleep")),
+        (*CHROOTING, denying("ExecPaths", "/usr/bin/sleep")),
         because={CHROOT: "no longer runs: sleep"},
         steps=IDLE_STEPS,
     ),
