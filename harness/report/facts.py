@@ -187,7 +187,7 @@ def _witness(run: Run, item: dict[str, Any], seen: dict[str, Observation]) -> Wi
     lines = [f"{line.identifier}: {line.message}" for line in journal]
     file = run.store.trial_folder(item["trial"]) / FILE_NAME
     return Witness(
-        label=item["label"],
+        label=Tightening.from_label(item["label"]).told,
         tried=item["rung"] if item.get("rung") else f"denying {' '.join(item['items'])}",
         trial=item["trial"],
         reason=item["reason"],
@@ -209,7 +209,7 @@ def _changes(run: Run, known: Catalogue) -> Iterable[Change]:
         before, after = _value(shipped, directive), _value(answer, directive)
         if before or after:
             yield _change(directive.name, before, after)
-    for name in LIMITS:
+    for name in (name for name in LIMITS if known.get(name) is None):
         before, after = (" ".join(unit.values("Service", name)) for unit in (shipped, answer))
         if before or after:
             yield _change(name, before, after)

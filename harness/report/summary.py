@@ -81,10 +81,10 @@ def _refusals(answer: Answer) -> Table:
     table.add_column("because", overflow="fold")
     for key, verdict in answer.refusals()[:MOST_REFUSALS]:
         reason = refusal_text(key, verdict).partition(": ")[2]
-        table.add_row(plain(key.label), plain(one_line(reason, most=200)))
+        table.add_row(plain(key.told), plain(one_line(reason, most=200)))
     for item in answer.result.pairs[:MOST_REFUSALS]:
-        kept = ", ".join(sorted(key.label for key in item.kept))
-        table.add_row(plain(item.refused.label), plain(f"excludes {kept}; the one worth more was kept"))
+        kept = ", ".join(sorted(key.told for key in item.kept))
+        table.add_row(plain(item.refused.told), plain(f"excludes {kept}; the one worth more was kept"))
     return table
 
 

@@ -27,8 +27,8 @@ def explain(answer: Answer, folder: Path, name: str, out: Console) -> None:
         *_canaries(answer, name),
         *_in_force(answer, name),
         *_left_out(answer, name),
-        *(f"beyond: {key.label}, which needs {other.label}" for key, other in _unreached(answer, name)),
-        *(f"undecided: {key.label}" for key in sorted(answer.result.undecided) if key.directive == name),
+        *(f"beyond: {key.told}, which needs {other.told}" for key, other in _unreached(answer, name)),
+        *(f"undecided: {key.told}" for key in sorted(answer.result.undecided) if key.directive == name),
     ]
     for line in said:
         out.print(plain(line), soft_wrap=True)
@@ -36,8 +36,8 @@ def explain(answer: Answer, folder: Path, name: str, out: Console) -> None:
         _witness(key, verdicts, folder, answer, out)
     for pair in answer.result.pairs:
         if pair.refused.directive == name or any(key.directive == name for key in pair.kept):
-            kept = ", ".join(sorted(key.label for key in pair.kept))
-            out.print(plain(f"conflict: {pair.refused.label} fails together with {kept}"), soft_wrap=True)
+            kept = ", ".join(sorted(key.told for key in pair.kept))
+            out.print(plain(f"conflict: {pair.refused.told} fails together with {kept}"), soft_wrap=True)
     if not said and not _witnesses(answer, name):
         out.print("nothing in this run speaks of it", soft_wrap=True)
 
@@ -53,7 +53,7 @@ def _canaries(answer: Answer, name: str) -> list[str]:
 def _in_force(answer: Answer, name: str) -> list[str]:
     trial = answer.passing_trial()
     return [
-        f"in force: {key.label}, passed trial {trial} together with all the rest"
+        f"in force: {key.told}, passed trial {trial} together with all the rest"
         for key in sorted(answer.result.accepted)
         if key.directive == name
     ]
@@ -76,7 +76,7 @@ def _witnesses(answer: Answer, name: str) -> list[tuple[Tightening, tuple[Verdic
 def _witness(key: Tightening, verdicts: tuple[Verdict, ...], folder: Path, answer: Answer, out: Console) -> None:
     last = verdicts[-1]
     again = f", and so did trial {verdicts[0].trial_id}" if len(verdicts) > 1 else ""
-    out.print(f"\n[bold]refused[/]  {plain(key.label)}", soft_wrap=True)
+    out.print(f"\n[bold]refused[/]  {plain(key.told)}", soft_wrap=True)
     where = "in that run, on top of what it had" if "/" in last.trial_id else "on top of all the rest"
     out.print(plain(f"witness  trial {last.trial_id} failed with it {where}{again}"), soft_wrap=True)
     out.print(f"because  {plain(last.reason)}", soft_wrap=True)

@@ -269,8 +269,7 @@ class Answer:
 
 def refusal_text(key: Tightening, verdict: Verdict) -> str:
     """`not strict: trial 0017, step save: exit status 1 …` on one line."""
-    name = key.rung or " ".join(f"-{item}" for item in key.items)
-    what = f"not {name}" if key.rung else f"not {_shortened(name)}"
+    what = f"not {key.rung}" if key.rung else f"not denying {_shortened(' '.join(key.items))}"
     return one_line(f"{what}: trial {verdict.trial_id}, {verdict.reason}")
 
 

@@ -41,6 +41,11 @@ class Tightening:
             return f"{self.directive}={self.rung}"
         return " ".join([self.directive, *(f"-{item}" for item in self.items)])
 
+    @property
+    def told(self) -> str:
+        """The same for people: `-/x` means "if it is there" to systemd, and not that it is denied."""
+        return self.label if self.rung else f"{self.directive} denying {' '.join(self.items)}"
+
     @classmethod
     def from_label(cls, label: str) -> "Tightening":
         """The tightening of that label. Raises `UnitError`."""
