@@ -171,7 +171,7 @@ def _reason(state: str, accepted: Sequence[dict[str, Any]], denied: Sequence[dic
     unclaimed = sorted({item["standing"] for item in accepted} - {"enforced"})
     if state == "tight":
         also = f"; part of it is {' or '.join(unclaimed)} on this host" if unclaimed else ""
-        return f"passed trial {trial} with all the rest; there is nothing stricter to try{also}"
+        return f"passed trial {trial} with all the rest; nothing is stricter{also}"
     if state == "not claimed":
         return f"in the drop-in, but {' or '.join(unclaimed)} on this host: not counted as tightened"
     if state == "undecided":
