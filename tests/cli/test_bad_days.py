@@ -162,7 +162,7 @@ class TestDisk:
         tiny.write(tmp_path)
         (tmp_path / "results").write_text("")
         done = harness("tune", "tiny.toml", folder=tmp_path)
-        assert done.status == 4
+        assert done.status == 2
         assert "results" in done.error
 
     def test_no_space_for_machines(self, tmp_path):
