@@ -20,7 +20,7 @@ from harness.session import Options, tune
 from harness.tune import Only
 from tests.nightly import changing
 
-pytestmark = pytest.mark.boots
+pytestmark = [pytest.mark.boots, pytest.mark.usefixtures("examined_once")]
 LIMITS = {"MemoryMax": ("80M", 80 * 2**20), "TasksMax": ("14", 14)}
 
 

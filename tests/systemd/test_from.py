@@ -14,7 +14,7 @@ from harness.stored import think_again
 from harness.unit import catalogue
 from tests.systemd import tiny
 
-pytestmark = pytest.mark.boots
+pytestmark = [pytest.mark.boots, pytest.mark.usefixtures("examined_once")]
 
 WRITES = """\
 [Service]

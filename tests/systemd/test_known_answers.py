@@ -3,29 +3,25 @@
 `KNOWN_ANSWERS=all` adds those that take long or are much like another one.
 """
 
-import functools
 import os
 import platform
 from dataclasses import replace
 
 import pytest
 
-from harness.machine import canaries
 from harness.results.recommendation import Answer
 from harness.scenario import load
 from harness.session import Options, tune
 from tests.conftest import unavailable
 from tests.services.known import FLAKY, KNOWN, Known
 
-pytestmark = pytest.mark.boots
+pytestmark = [pytest.mark.boots, pytest.mark.usefixtures("examined_once")]
 
 ALL = os.environ.get("KNOWN_ANSWERS") == "all"
 CHOSEN = [known for known in KNOWN if not known.thorough or ALL]
 UNRELIABLE = [known for known in FLAKY if not known.thorough or ALL]
 SEEDS = range(1, 6) if ALL else range(1, 2)
 MEMORY = Known("memory")
-# What this host enforces is the same for all of them.
-examine = functools.cache(canaries.examine)
 
 
 def find(known: Known, folder):
@@ -33,11 +29,6 @@ def find(known: Known, folder):
     if known.machine not in ("", platform.machine()):
         unavailable(f"{known.name} is for {known.machine}")
     return tune(load(known.write(folder)), Options(results=folder / "results", workers=2))
-
-
-@pytest.fixture(autouse=True)
-def _examined_once(monkeypatch):
-    monkeypatch.setattr(canaries, "examine", examine)
 
 
 def labels(keys) -> set[str]:
