@@ -17,7 +17,7 @@ USED = 0.93
 USED_CALL = 0.9
 LIKELY = 0.8
 MAYBE = 0.4
-# Looked at by many, missed by few: what /proc and homes hold.
+# Looked at by many, missed by few: other processes, and homes.
 SELDOM = 0.2
 MAYBE_CAPABILITY = 0.25
 UNUSED = 0.015
@@ -78,7 +78,7 @@ def traced(
     found["PrivateDevices"] = MAYBE if devices else UNUSED
     proc = [path.split("/")[2] for path in opened if path.startswith("/proc/") and path.count("/") > 1]
     found["ProcSubset"] = (
-        SELDOM if any(name not in ("self", "thread-self") and not name.isdigit() for name in proc) else UNUSED
+        MAYBE if any(name not in ("self", "thread-self") and not name.isdigit() for name in proc) else UNUSED
     )
     found["ProtectProc"] = SELDOM if any(name.isdigit() for name in proc) else UNUSED
     # Homes that only the workload wrote in are nothing to the unit.
