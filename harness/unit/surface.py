@@ -86,9 +86,11 @@ def _rows_of_lines(accepted: Collection[Tightening], start: Start, needs: Needs)
     def left(key: str, none: str) -> str:
         return " ".join(value.strip('"').removeprefix("-") for value in unit.values("Service", key)) or none
 
-    writable = "/var and the like" if ("ProtectSystem", "full") in rungs else "/"
-    if ("ProtectSystem", "strict") in rungs:
-        writable = left("ReadWritePaths", "only what systemd makes for it")
+    known = catalogue.load()
+    own = [word.lstrip("-+") for value in start.own(known["ReadWritePaths"]) for word in value.split()]
+    before = next(iter(start.own(known["ProtectSystem"])[-1:]), "")
+    after = next((rung for rung in ("strict", "full") if ("ProtectSystem", rung) in rungs), before)
+    excepted = [value.strip('"').removeprefix("-") for value in unit.values("Service", "ReadWritePaths") if value]
     addresses = left("IPAddressAllow", "none") if unit.values("Service", "IPAddressDeny") else "any"
     if ("PrivateNetwork", "yes") in rungs:
         addresses = "none"
@@ -106,5 +108,12 @@ def _rows_of_lines(accepted: Collection[Tightening], start: Start, needs: Needs)
         Reach("processes it sees", "all", processes),
         Reach("executable", "/", _executable(accepted, needs)),
         Reach("places hidden", "0", str(len(hidden))),
-        Reach("writable", "/", writable),
+        Reach("writable", _writable(before, own), _writable(after, [*own, *excepted])),
     ]
+
+
+def _writable(system: str, excepted: Collection[str]) -> str:
+    """What a value of ProtectSystem= leaves writable beside `excepted`."""
+    if system == "strict":
+        return " ".join(dict.fromkeys(excepted)) or "only what systemd makes for it"
+    return "/var and the like" if system == "full" else "/"

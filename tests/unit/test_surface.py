@@ -49,3 +49,10 @@ def test_writable_places_of_a_strict_system() -> None:
     strict = Tightening("ProtectSystem", "strict")
     assert now(strict, needs=Needs(writable=("/var/lib/x",)))["writable"] == "/var/lib/x"
     assert now(strict)["writable"] == "only what systemd makes for it"
+
+
+def test_what_a_shipped_unit_leaves_writable_by_itself() -> None:
+    unit = parse("[Service]\nExecStart=/bin/x\nProtectSystem=strict\nReadWritePaths=-/srv /var/log/x\n")
+    rows = {kind: [row for row in reach([], Start.of(unit, kind)) if row.what == "writable"] for kind in StartKind}
+    assert [(row.before, row.after) for row in rows[StartKind.SHIPPED]] == [("/srv /var/log/x", "/srv /var/log/x")]
+    assert [(row.before, row.after) for row in rows[StartKind.STRIPPED]] == [("/", "/")]
