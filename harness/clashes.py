@@ -3,12 +3,12 @@
 They are looked for in the raw data, so that they are said together with those of single keys.
 """
 
-import difflib
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from harness.mistakes import meant
 from harness.unit import catalogue
 from harness.unit.dropin import LIMITS
 
@@ -48,13 +48,8 @@ def _unknown_directives(raw: dict[str, Any]) -> list[str]:
     """Mistakes in `leave_alone`: a name that is misspelt would leave nothing alone."""
     known = {*LIMITS, *(key for directive in catalogue.load() for key in directive.keys)}
     alone = raw.get("leave_alone")
-    mistakes = []
-    for name in alone if isinstance(alone, dict) else ():
-        if name not in known:
-            near = difflib.get_close_matches(name, sorted(known), n=1)
-            meant = f"; did you mean {near[0]}?" if near else ""
-            mistakes.append(f"leave_alone.{name}: no directive that is known here{meant}")
-    return mistakes
+    unknown = [name for name in alone if name not in known] if isinstance(alone, dict) else []
+    return [f"leave_alone.{name}: no directive that is known here{meant(name, sorted(known))}" for name in unknown]
 
 
 def _missing_sources(raw: dict[str, Any], folder: Path) -> list[str]:

@@ -16,8 +16,6 @@ from harness.unit.paths import MADE_FOR_PRIVATE_TMP
 START_TIMEOUT_S = 30.0
 SETTLE_S = 1.0
 SHOWN_PATHS = 12
-
-
 SAID = 4  # lines of the journal, where it did not start
 _SIGNAL = re.compile(r"kill\w*\s[^;|&]*?-(?:s\s*|-signal[= ])?(?:SIG)?(HUP|USR1|USR2|WINCH)\b")
 

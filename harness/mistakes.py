@@ -1,7 +1,7 @@
 """Wording of the mistakes in a file that a pydantic model describes: each with its key and what is allowed."""
 
 import difflib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -33,9 +33,7 @@ class Wording:
         """A key that does not exist, with the nearest one that does."""
         fields = self._model_at(location).model_fields
         allowed = sorted(name for name in fields if name not in self._hidden)
-        near = difflib.get_close_matches(str(location[-1]), allowed, n=1)
-        meant = f"; did you mean {near[0]}?" if near else ""
-        return f"{_key(location)}: unknown key{meant} (allowed: {', '.join(allowed)})"
+        return f"{_key(location)}: unknown key{meant(str(location[-1]), allowed)} (allowed: {', '.join(allowed)})"
 
     def _line(self, error: Any) -> str:
         location = error["loc"]
@@ -60,6 +58,12 @@ class Wording:
         for part in location[:-1]:
             model = self._tables.get(str(part), model)
         return model
+
+
+def meant(name: str, known: Sequence[str]) -> str:
+    """`; did you mean NAME?` where one that is known is near, else empty."""
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean {near[0]}?" if near else ""
 
 
 def _key(location: _Location) -> str:

@@ -266,10 +266,8 @@ class Walk:
         *again, bare = self.attempts.run([*(requests[number] for number in doubtful), self._bare().plain])
         if judge(self.scenario, bare, catalogue=self.catalogue).passed:
             baseline = baseline.slowed_by(bare)
-        return [
-            dict(zip(doubtful, self._judge_all(again, baseline), strict=True)).get(number, result)
-            for number, result in enumerate(results)
-        ]
+        anew = dict(zip(doubtful, self._judge_all(again, baseline), strict=True))
+        return [anew.get(number, result) for number, result in enumerate(results)]
 
     def _judge_all(self, observations: Sequence[Observation], baseline: Baseline) -> list[tuple[Verdict, Observation]]:
         groups = self.inspection.syscall_groups

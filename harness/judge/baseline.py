@@ -19,9 +19,9 @@ MOVING = ("/tmp/", "/var/tmp/", "/run/", "/dev/", "/etc/machine-id")
 class Baseline:
     """Facts of the passing baseline runs.
 
-    `said` are the templates of lines that every run logged and that warn of nothing, `speakers` the names under which
-    every run logged anything. `kept_files` those of paths that every run wrote, `lasting`
-    the programs that every run had a lasting process of. `identities` are (comm, uid, gid) seen in every run;
+    `said` are the templates of lines that every run logged and that warn of nothing, `kept_files` those of paths that
+    every run wrote, `speakers` the names under which every run logged anything, `lasting` the programs that every run
+    had a lasting process of. `identities` are (comm, uid, gid) seen in every run;
     `privileges` the capabilities ever held by each. `slowest_s` is the longest duration of each step, `most_cpu_s` the
     most processor time the unit used in it. `stops` are the (active state, result) pairs after the stop.
     """

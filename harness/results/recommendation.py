@@ -143,7 +143,7 @@ class Answer:
         if self.needs.writable and any(key.directive == "ProtectSystem" for key in self.result.accepted):
             refused = [line for line in lines.get("ReadWritePaths", []) if line.startswith("not ")]
             lines["ReadWritePaths"] = [f"left writable; passed trial {trial}", *refused]
-            if untried := [path for path in self.needs.writable if path in listed.not_proven(self.needs)]:
+            if untried := listed.not_proven(self.needs):
                 lines["ReadWritePaths"].append(f"{' '.join(untried)}: {listed.WHY_NOT_PROVEN}")
         if self.is_local_only:
             lines["IPAddressDeny"].append(self.cautions()[0])

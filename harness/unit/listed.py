@@ -159,7 +159,7 @@ def _standard(path: str) -> bool:
 
 _Found = Callable[[Start, Needs], Iterable[str]]
 _MEMBERS: dict[str, _Found] = {
-    "ReadWritePaths": lambda start, needs: [path for path in needs.writable if path not in not_proven(needs)],
+    "ReadWritePaths": lambda start, needs: [path for path in needs.writable if not below(path, *NOT_PROVEN)],
     "ReadOnlyPaths": lambda start, needs: needs.read_only,
     "InaccessiblePaths": lambda start, needs: needs.hidden,
     "TemporaryFileSystem": lambda start, needs: [place.path for place in needs.emptied],

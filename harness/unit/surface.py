@@ -83,14 +83,16 @@ def _rows_of_lines(accepted: Collection[Tightening], start: Start, needs: Needs)
     unit = parse(dropin.render(accepted, start, needs=needs))
     rungs = {(step.directive, step.rung) for step in accepted}
 
+    def values(key: str) -> list[str]:
+        return [value.strip('"').removeprefix("-") for value in unit.values("Service", key) if value]
+
     def left(key: str, none: str) -> str:
-        return " ".join(value.strip('"').removeprefix("-") for value in unit.values("Service", key)) or none
+        return " ".join(values(key)) or none
 
     known = catalogue.load()
     own = [word.lstrip("-+") for value in start.own(known["ReadWritePaths"]) for word in value.split()]
     before = next(iter(start.own(known["ProtectSystem"])[-1:]), "")
     after = next((rung for rung in ("strict", "full") if ("ProtectSystem", rung) in rungs), before)
-    excepted = [value.strip('"').removeprefix("-") for value in unit.values("Service", "ReadWritePaths") if value]
     addresses = left("IPAddressAllow", "none") if unit.values("Service", "IPAddressDeny") else "any"
     if ("PrivateNetwork", "yes") in rungs:
         addresses = "none"
@@ -108,7 +110,7 @@ def _rows_of_lines(accepted: Collection[Tightening], start: Start, needs: Needs)
         Reach("processes it sees", "all", processes),
         Reach("executable", "/", _executable(accepted, needs)),
         Reach("places hidden", "0", str(len(hidden))),
-        Reach("writable", _writable(before, own), _writable(after, [*own, *excepted])),
+        Reach("writable", _writable(before, own), _writable(after, [*own, *values("ReadWritePaths")])),
     ]
 
 
