@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from harness.errors import UsageError
+from harness.machine.boot import SCRATCH, new_name
 
 FOLDER = Path(__file__).parents[1] / "notebooks"
 # Libraries that nbconvert's pages fetch for widgets and formulas, of which there are none: a page stands alone.
@@ -34,7 +35,7 @@ def execute(results: Path, out: Path, *, only: str = "") -> list[Path]:
     out.mkdir(parents=True, exist_ok=True)
     exporter = nbconvert.HTMLExporter(exclude_input=True, exclude_output_prompt=True)  # type: ignore[no-untyped-call]
     pages = []
-    with tempfile.TemporaryDirectory(prefix="harness-notebooks-") as scratch, _at_home_in(scratch):
+    with tempfile.TemporaryDirectory(prefix=f"{new_name()}-", dir=SCRATCH) as scratch, _at_home_in(scratch):
         for source in sorted(FOLDER.glob(f"{only or '*'}.ipynb")):
             done = Path(scratch) / source.name
             try:

@@ -3,11 +3,16 @@
 import contextlib
 import ctypes
 import multiprocessing
+import shutil
 import signal
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
+from multiprocessing import forkserver, util
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
+from harness.machine.boot import SCRATCH, new_name
 from harness.observation import Observation
 from harness.trial.run import Trial, run_trial
 
@@ -33,13 +38,28 @@ def _work(trial: Trial, out: Connection) -> None:
         out.send(run_trial(trial))
 
 
+@cache
+def _start_server() -> None:
+    """Start the process that all trials are forked from.
+
+    Its socket lies where the next start looks for leftovers: after `kill -9` nobody else would remove it.
+    """
+    folder = tempfile.mkdtemp(prefix=f"{new_name()}-pool-", dir=SCRATCH)
+    util.Finalize(None, shutil.rmtree, args=(folder, True), exitpriority=-200)  # after multiprocessing's own
+    before, tempfile.tempdir = tempfile.tempdir, folder
+    try:
+        forkserver.set_forkserver_preload(["harness.trial.run"])
+        forkserver.ensure_running()
+    finally:
+        tempfile.tempdir = before
+
+
 class Pool:
     """Runs batches of trials on at most `workers` machines at once."""
 
     def __init__(self, workers: int) -> None:
         self.workers = workers
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(["harness.trial.run"])
         self._running: dict[Connection, tuple[int, BaseProcess]] = {}
         self.stopped = False
 
@@ -69,6 +89,7 @@ class Pool:
                 yield number, self._receive(trials[number], connection, process)
 
     def _start(self, number: int, trial: Trial) -> None:
+        _start_server()
         ours, theirs = self._context.Pipe(duplex=False)
         process = self._context.Process(target=_work, args=(trial, theirs))
         process.start()

@@ -35,7 +35,8 @@ def test_killed_at_a_random_moment(tmp_path, number, whole_s, undisturbed, until
     """The moment is anywhere in the run, the looking at the unit and the writing of the answer included."""
     moment_s = random.Random(f"{SEED}/{number}").uniform(0.0, 1.0) * whole_s
     write(tmp_path)
-    process = start("tune", "tiny.toml", folder=tmp_path)
+    (temporary := tmp_path / "temporary").mkdir()
+    process = start("tune", "tiny.toml", folder=tmp_path, env={"TMPDIR": str(temporary)})
     deadline = time.monotonic() + moment_s
     until(lambda: time.monotonic() >= deadline or process.poll() is not None, within_s=moment_s + 60)
     family = tiny.descendants(process.pid)
@@ -53,3 +54,5 @@ def test_killed_at_a_random_moment(tmp_path, number, whole_s, undisturbed, until
     else:
         assert_resumes(tmp_path, undisturbed)
     assert recommendation(run_folder(tmp_path)) == undisturbed
+    assert list(temporary.iterdir()) == []
+    assert tiny.Traces.of(process.pid).scratch == ()
