@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from harness import apart, session, stored
+from harness import __version__, apart, session, stored
 from harness import check as check_module
 from harness import init as init_module
 from harness.commands import nightly as nightly_commands
@@ -40,6 +40,21 @@ app = typer.Typer(
 ScenarioFile = Annotated[Path, typer.Argument(help="Scenario file, such as scenarios/redis.toml", show_default=False)]
 RunFolder = Annotated[Path, typer.Argument(help="A run folder below results/", show_default=False)]
 Results = Annotated[Path, typer.Option(help="Folder that holds one folder per run")]
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        console().print(f"harness {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version")
+    ] = False,
+) -> None:
+    """Options of the program itself."""
 
 
 @app.command()

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from harness.errors import UsageError
 from harness.machine.boot import SCRATCH, new_name
+from harness.results.store import write_whole
 
 FOLDER = Path(__file__).parents[1] / "notebooks"
 # Libraries that nbconvert's pages fetch for widgets and formulas, of which there are none: a page stands alone.
@@ -55,7 +56,7 @@ def execute(results: Path, out: Path, *, only: str = "") -> list[Path]:
                 ) from error
             page, _ = exporter.from_filename(str(done))
             path = out / f"{source.stem}.html"
-            path.write_text(_FETCHED.sub("", page), encoding="utf-8")
+            write_whole(path, _FETCHED.sub("", page))
             pages.append(path)
     return pages
 

@@ -11,6 +11,7 @@ from harness import nightly as nights_spent
 from harness.errors import ExitStatus, HarnessError, UsageError
 from harness.nightly import Plan, Search, Watcher
 from harness.report import nights as index_page
+from harness.report.ask import agreed
 from harness.report.night import show_end, show_service, write_metrics
 from harness.report.plain import plain
 from harness.report.progress import Reporter
@@ -101,7 +102,7 @@ def _install(
     calendar: str,
     folder: Path,
 ) -> None:
-    """Show both units, ask, and write them; systemd is not told."""
+    """Show both units, ask, and write them; systemd is not told. Raises UsageError for a no."""
     units = schedule.units(
         _arguments(given, plan, metrics), calendar=calendar, minutes=plan.minutes, granted=_granted(files)
     )
@@ -109,9 +110,8 @@ def _install(
     for name, text in ((schedule.SERVICE, units.service), (schedule.TIMER, units.timer)):
         out.print(f"[bold]{plain(str(folder / name))}[/]", soft_wrap=True)
         out.print(plain(text), soft_wrap=True)
-    if not yes and not typer.confirm("Write them?"):
-        out.print("nothing was written")
-        return
+    if not yes and not agreed("Write them?"):
+        raise UsageError("nothing was written")
     units.write(folder)
     out.print(f"next: systemctl daemon-reload && systemctl enable --now {schedule.TIMER}", soft_wrap=True)
 

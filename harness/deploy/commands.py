@@ -16,6 +16,7 @@ from harness.deploy.manager import Manager
 from harness.deploy.parts import Part
 from harness.errors import ExitStatus, UsageError
 from harness.report import watch as shown
+from harness.report.ask import agreed
 from harness.report.plain import plain
 from harness.results.folder import Run
 from harness.scenario import Scenario
@@ -91,7 +92,7 @@ def _agree(plan: apply.Plan, wishes: Wishes, out: Console) -> None:
         raise UsageError(
             "nothing was changed: nobody is there to say yes", hint="say --yes, once you have seen the diff"
         )
-    if not typer.confirm(f"Restart {plan.unit} with this?", err=True):
+    if not agreed(f"Restart {plan.unit} with this?"):
         raise UsageError("nothing was changed")
 
 

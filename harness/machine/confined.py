@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
-from harness.errors import UnitError
+from harness.errors import MachineError, UnitError
 from harness.machine import filters, programs, shell
 from harness.machine.cgroup import hierarchies, memberships, pids_below
 from harness.machine.inspect import syscall_groups, version_number
@@ -133,7 +133,7 @@ def _show(system: System, name: str) -> dict[str, str]:
     done = system.run(["systemctl", "show", name, "-p", PROPERTIES])
     if done.status != 0:
         said = (done.error_text.splitlines() or ["no answer"])[0]
-        raise UnitError(
+        raise MachineError(
             f"systemd does not answer about {name}: {said}",
             hint="where no systemd runs, name the unit's file: harness check /usr/lib/systemd/system/NAME.service",
         )

@@ -98,7 +98,7 @@ def _paths(answer: Answer, folder: Path) -> Text:
         ("\nrun      ", "dim"),
         str(folder),
         ("\nnext     ", "dim"),
-        (f"harness report {folder}", "bold"),
+        (f"harness {'accept' if answer.confirmation.passed else 'report'} {folder}", "bold"),
     )
 
 

@@ -9,6 +9,7 @@
 A crash loses at most the trial in flight: a torn last line is cut off when the folder is opened again.
 """
 
+import contextlib
 import fcntl
 import json
 import os
@@ -162,14 +163,22 @@ class Store:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a file so that a reader sees the old or the new one whole, never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write a file so that a reader sees the old or the new one whole, never a part.
+
+    Raises OSError that names the file; nothing new is left then.
+    """
     part = path.with_name(path.name + ".part")
-    with part.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with part.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            part.unlink()
+        raise OSError(error.errno, f"cannot write {path}: {error.strerror}") from error
 
 
 def _now() -> str:
