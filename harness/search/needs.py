@@ -162,12 +162,13 @@ def writable_paths(written: Iterable[str], *, before: Iterable[str], existing: I
     """Directories to except from ProtectSystem=strict, from what the baseline wrote.
 
     `written` and `before` are paths changed by the baseline and by a machine without the service; `existing` are
-    directories of the root tree. A path is generalised to the highest directory below a shared one such as
-    `/var/lib`, and only to one that exists before the service starts; never to a shared one itself, but for those that
-    are nobody's, such as `/srv`.
+    directories of the root tree, and those of `written` that are in it. A path is generalised to the highest directory
+    below a shared one such as `/var/lib`, and only to one that exists before the service starts; never to a shared one
+    itself, but for those that are nobody's, such as `/srv`.
     """
     there = frozenset(existing)
     ignored = frozenset(before)
+    made = {path for path in written if path not in there | ignored}
     found = set()
     for path in written:
         if path in ignored or below(path, *NEVER) or MADE_FOR_PRIVATE_TMP in path:
@@ -180,7 +181,9 @@ def writable_paths(written: Iterable[str], *, before: Iterable[str], existing: I
         elif own is not None:
             found.add(own)
         elif path in there:
-            found.add(path)
+            # Excepted it is a mount of its own, over which nothing can be renamed.
+            if not any(PurePosixPath(other).parent == PurePosixPath(path).parent for other in made):
+                found.add(path)
         else:
             found.update(place for place in NOBODYS if below(path, place) and place in there)
     return tuple(sorted(path for path in found if not any(below(path, other) for other in found - {path})))

@@ -143,7 +143,9 @@ def _exceptions(name: str, steps: Mapping[str, list[Tightening]], needs: Needs) 
     denied = _denied(steps.get(name, []))
     if name == "ReadWritePaths" and ("ProtectSystem" in steps or "ProtectHome" in steps):
         own_tmp = listed.PRIVATE_TMP if "PrivateTmp" in steps else ()
-        paths = [path for path in listed.still_writable(denied, needs) if not below(path, *own_tmp)]
+        system = [step.rung for step in steps.get("ProtectSystem", [])]
+        open_ones = listed.still_writable(denied, needs, system=system, home="ProtectHome" in steps)
+        paths = [path for path in open_ones if not below(path, *own_tmp)]
         made = needs.directories if "ProtectSystem" in steps else ()
         return [*((name, listed.literal_path(path)) for path in paths), *((key, _plain(value)) for key, value in made)]
     if name == "TemporaryFileSystem":

@@ -19,6 +19,10 @@ PRIVATE_TMP = ("/tmp", "/var/tmp")
 # exception that is not missed here would be after an upgrade.
 NOT_PROVEN = ("/run",)
 WHY_NOT_PROVEN = "not tried, since this cannot be shown on every systemd"
+# What ProtectSystem= makes read-only, and what ProtectHome= closes (systemd.exec(5)).
+_SYSTEM = ("/usr", "/boot", "/efi")
+READ_ONLY_BY = {"yes": _SYSTEM, "full": (*_SYSTEM, "/etc"), "strict": ("/",)}
+HOMES = ("/home", "/root", "/run/user")
 # The loader and what it maps are here: no program starts without them.
 LIBRARIES = ("/usr/lib", "/usr/lib32", "/usr/lib64", "/usr/libx32")
 
@@ -38,9 +42,7 @@ def rests_on(directive: Directive, item: str, start: Start, needs: Needs) -> tup
             return ("NoExecPaths -/",)
         return () if start.own(load()["ProtectSystem"])[-1:] == ("strict",) else ("ProtectSystem=strict",)
     if directive.name == "ReadWritePaths":
-        if below(path, "/usr", "/boot", "/efi"):
-            return ("ProtectSystem=yes",)
-        return ("ProtectSystem=full",) if below(path, "/etc") else ("ProtectSystem=strict",)
+        return (next(f"ProtectSystem={rung}" for rung, places in READ_ONLY_BY.items() if below(path, *places)),)
     if directive.name == "ReadOnlyPaths" and path == "/run":
         return ("ProtectSystem=strict",)
     if directive.name == "ExecPaths":
@@ -66,9 +68,13 @@ def lines(directive: Directive, denied: Collection[str], start: Start, needs: Ne
     return []  # the exceptions that are left stand with what they are exceptions to
 
 
-def still_writable(denied: Collection[str], needs: Needs) -> list[str]:
-    """Paths that stay excepted from a read-only file system."""
-    return [path for path in needs.writable if _word(path) not in denied]
+def still_writable(denied: Collection[str], needs: Needs, *, system: Iterable[str], home: bool) -> list[str]:
+    """Paths that stay excepted from what is read-only by values of ProtectSystem= and, with `home`, by ProtectHome=.
+
+    No others: what is excepted is a mount of its own, which nothing can be renamed over (EBUSY, rename(2)).
+    """
+    closed = {place for value in system for place in READ_ONLY_BY[value]} | set(HOMES if home else ())
+    return [path for path in needs.writable if _word(path) not in denied and below(path, *closed)]
 
 
 def not_proven(needs: Needs) -> list[str]:

@@ -47,6 +47,8 @@ SHORT = (
     "tests/systemd/test_ends.py::test_kill_of_the_systemd_inside",
     "tests/systemd/test_ends.py::test_kill_9_ends_the_machine_and_the_next_start_removes_the_rest",
 )
+# What is deployed: units of the machine's own systemd are looked at, changed and watched.
+DEPLOYED = ("tests/systemd/test_check.py", "tests/deploy/test_apply.py", "tests/deploy/test_watch.py")
 LONG = (
     "tests/systemd/test_machines.py",
     "tests/systemd/test_canaries.py",
@@ -185,3 +187,38 @@ def check_limits(out: Path, found: dict[str, Any]) -> None:
 @whole
 def test_the_longer_tests_pass(tmp_path):
     in_guest(shlex.join(PYTEST + LONG), tmp_path, timeout_s=1800)
+
+
+@whole
+@pytest.mark.parametrize("path", DEPLOYED)
+def test_what_is_deployed_is_checked_changed_and_watched(tmp_path, path):
+    in_guest(shlex.join([*PYTEST, path]), tmp_path, timeout_s=3000)
+
+
+# The timer's random delay would take up to an hour.
+BY_TIMER = """\
+set -e
+harness tune brought/tiny.toml --only directives --results out/results
+harness accept out/results/tiny-* --results out/results
+harness nightly brought/tiny.toml --results out/results --search never --install --yes --calendar minutely
+mkdir -p /etc/systemd/system/harness-nightly.timer.d
+printf '[Timer]\\nRandomizedDelaySec=0\\n' >/etc/systemd/system/harness-nightly.timer.d/now.conf
+systemd-analyze verify harness-nightly.service harness-nightly.timer
+systemctl daemon-reload
+systemctl start harness-nightly.timer
+until test "$(systemctl show -P ExecMainExitTimestampMonotonic harness-nightly.service)" != 0; do sleep 1; done
+systemctl stop harness-nightly.timer
+systemctl show harness-nightly.service -p Result -p ExecMainStatus -p NRestarts >out/service
+journalctl -u harness-nightly.service -o cat --no-pager >out/journal
+"""
+
+
+@whole
+def test_a_night_is_spent_by_the_timer_that_was_installed(tmp_path):
+    made = tiny.write(tmp_path / "scenario", tables=NEEDS_TWO, head=few())
+    out = in_guest(BY_TIMER, tmp_path, timeout_s=1500, brought=made.parent).out
+    shown = (out / "service").read_text()
+    assert {"Result=success", "ExecMainStatus=0"} <= set(shown.split()), (out / "journal").read_text()
+    (file,) = (out / "results" / "nights").glob("*/nightly.json")
+    assert [item["word"] for item in json.loads(file.read_text())["services"]] == ["same"]
+    assert (out / "results" / "nights" / "index.html").exists()

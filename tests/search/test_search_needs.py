@@ -56,6 +56,13 @@ def test_a_path_becomes_the_directory_of_the_package() -> None:
     assert writable_paths(written, before=["/etc/idle"], existing=there) == ("/etc/one", "/var/lib/thing")
 
 
+def test_a_file_that_a_new_one_is_renamed_over_is_not_excepted() -> None:
+    there = ["/etc", "/etc/one", "/etc/two"]
+    assert writable_paths(["/etc/one", "/etc/two"], before=["/etc/idle"], existing=there) == ("/etc/one", "/etc/two")
+    assert writable_paths(["/etc/one", "/etc/one.new"], before=["/etc/idle"], existing=there) == ()
+    assert writable_paths(["/etc/one", "/etc/idle"], before=["/etc/idle"], existing=there) == ("/etc/one",)
+
+
 @pytest.mark.parametrize(
     ("path", "excepted"),
     [("/run/new.pid", "/run"), ("/run/thing.d/x", "/run"), ("/tmp/deep/x", "/tmp"), ("/var/tmp/x", "/var/tmp")],

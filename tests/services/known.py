@@ -236,8 +236,7 @@ FILES = (
     Known("run_new", lines=("ProtectSystem=strict",), thorough=True),
     Known(
         "run_new",
-        ("ProtectSystem=strict",),
-        ("ProtectSystem=full",),
+        lines=("ProtectSystem=strict", "ReadWritePaths=-/run"),
         title="run_new_without_mounts",
         leave_alone=WITH_RUN,
         thorough=True,
@@ -341,7 +340,12 @@ NETWORKS = (
 )
 
 PRIVILEGES = (
-    Known("mknod_null", ("PrivateDevices=yes", without("CAP_MKNOD"), USERS), thorough=True),
+    Known(
+        "mknod_null",
+        ("PrivateDevices=yes", "DevicePolicy=strict", without("CAP_MKNOD"), USERS),
+        ("DevicePolicy=closed",),
+        thorough=True,
+    ),
     Known(
         "mknod_disk",
         ("PrivateDevices=yes", "DevicePolicy=closed", without("CAP_MKNOD"), USERS),
@@ -403,7 +407,7 @@ KERNEL = (
     ),
     Known("user_namespace", (denying("RestrictNamespaces", "user"),), thorough=True),
     Known("mount_namespace", (denying("RestrictNamespaces", "mnt"), without("CAP_SYS_ADMIN")), thorough=True),
-    Known("mount", (without("CAP_SYS_ADMIN"), calls("mount"), USERS), thorough=True),
+    Known("mount", (without("CAP_SYS_ADMIN"), calls("mount"), calls("umount2"), USERS), thorough=True),
     Known(
         "mount_seen",
         (without("CAP_SYS_ADMIN"), calls("mount"), USERS, "PrivateMounts=yes"),

@@ -128,11 +128,21 @@ def test_the_tightest_address_rung_lets_nothing_through_that_the_unit_allowed(ha
     assert lines(text, "IPAddressAllow") == ["IPAddressAllow="]
 
 
-@pytest.mark.parametrize(("rung", "written"), [("no", False), ("yes", True), ("full", True), ("strict", True)])
-def test_writable_paths_come_with_a_read_only_system(rung: str, written: bool) -> None:
-    climbed = steps(f"ProtectSystem={rung}") if rung != "no" else []
-    text = render(climbed, start_of(PLAIN), needs=Needs(writable=("/var/lib/a",)))
-    assert (lines(text, "ReadWritePaths") == ["ReadWritePaths=-/var/lib/a"]) is written
+@pytest.mark.parametrize(
+    ("label", "excepted"),
+    [
+        ("LockPersonality=yes", ""),
+        ("ProtectSystem=yes", "/usr/share/a"),
+        ("ProtectSystem=full", "/etc/a /usr/share/a"),
+        ("ProtectSystem=strict", "/etc/a /home/a /usr/share/a /var/lib/a"),
+        ("ProtectHome=read-only", "/home/a"),
+    ],
+)
+def test_writable_paths_come_with_what_makes_them_read_only(label: str, excepted: str) -> None:
+    """As a mount of its own, a file could not be replaced by a new one."""
+    writable = ("/etc/a", "/home/a", "/usr/share/a", "/var/lib/a")
+    text = render(steps(label), start_of(PLAIN), needs=Needs(writable=writable))
+    assert lines(text, "ReadWritePaths") == [f"ReadWritePaths=-{path}" for path in excepted.split()]
 
 
 def test_a_path_is_taken_literally() -> None:
@@ -143,7 +153,7 @@ def test_a_path_is_taken_literally() -> None:
 @pytest.mark.parametrize("path", ["relative", "/a\n[Install]"])
 def test_what_is_no_path_is_refused(path: str) -> None:
     with pytest.raises(UnitError, match="absolute path"):
-        render(steps("ProtectSystem=strict"), start_of(PLAIN), needs=Needs(writable=(path,)))
+        render([Tightening("InaccessiblePaths", items=(path,))], start_of(PLAIN), needs=Needs(hidden=(path,)))
 
 
 @pytest.mark.parametrize(
