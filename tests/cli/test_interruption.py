@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -30,16 +31,24 @@ def write(folder: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory) -> dict[str, Any]:
-    """What the same scenario ends with when nothing happens."""
+def timed(tmp_path_factory) -> tuple[dict[str, Any], float]:
+    """What the same scenario ends with when nothing happens, and after how many seconds."""
     folder = tmp_path_factory.mktemp("undisturbed")
     write(folder)
+    began = time.monotonic()
     done = harness("tune", "tiny.toml", folder=folder)
+    took_s = time.monotonic() - began
     assert done.status == 0, done.err
     answer = recommendation(run_folder(folder))
     assert answer["refused"] == ["PrivateTmp=yes", "UMask=0027"]
     assert answer["state"] == "tight"
-    return answer
+    return answer, took_s
+
+
+@pytest.fixture
+def undisturbed(timed) -> dict[str, Any]:
+    """What the same scenario ends with when nothing happens."""
+    return timed[0]
 
 
 @pytest.fixture

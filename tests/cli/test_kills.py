@@ -11,28 +11,17 @@ import time
 import pytest
 
 from tests.cli.command import observations, recommendation, run_folder, start, tiny
-from tests.cli.test_interruption import assert_resumes, undisturbed, write  # noqa: F401
+from tests.cli.test_interruption import assert_resumes, timed, write  # noqa: F401
 
 pytestmark = [pytest.mark.boots, pytest.mark.timeout(600)]
-KILLS = int(os.environ.get("KILLS", "3"))
+KILLS = int(os.environ.get("KILLS", "2"))
 SEED = int(os.environ.get("KILL_SEED", "1"))
 
 
-@pytest.fixture(scope="module")
-def whole_s(tmp_path_factory) -> float:
-    """Seconds that a run takes here, from the first trial's begin to the end."""
-    folder = tmp_path_factory.mktemp("timed")
-    write(folder)
-    began = time.monotonic()
-    process = start("tune", "tiny.toml", "--only", "directives", folder=folder)
-    process.communicate(timeout=300)
-    assert process.returncode == 0
-    return time.monotonic() - began
-
-
 @pytest.mark.parametrize("number", range(KILLS))
-def test_killed_at_a_random_moment(tmp_path, number, whole_s, undisturbed, until):  # noqa: F811
+def test_killed_at_a_random_moment(tmp_path, number, timed, until):  # noqa: F811
     """The moment is anywhere in the run, the looking at the unit and the writing of the answer included."""
+    undisturbed, whole_s = timed
     moment_s = random.Random(f"{SEED}/{number}").uniform(0.0, 1.0) * whole_s
     write(tmp_path)
     (temporary := tmp_path / "temporary").mkdir()

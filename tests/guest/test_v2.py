@@ -39,11 +39,7 @@ SHORT = (
     "tests/systemd/test_unified.py",
     "tests/systemd/test_machines.py::TestSideBySide",
     "tests/systemd/test_machines.py::test_boots_to_running_without_failed_units",
-    "tests/systemd/test_machines.py::test_is_a_system_of_its_own",
-    "tests/systemd/test_machines.py::test_a_service_makes_device_nodes_and_opens_the_harmless_ones",
-    "tests/systemd/test_machines.py::test_writing_into_the_root_changes_no_file_of_the_host",
     "tests/systemd/test_limits.py::test_samples_are_taken_and_kept",
-    "tests/systemd/test_limits.py::test_systemd_reads_back_what_was_meant",
     "tests/systemd/test_ends.py::test_kill_of_the_systemd_inside",
     "tests/systemd/test_ends.py::test_kill_9_ends_the_machine_and_the_next_start_removes_the_rest",
 )
@@ -54,6 +50,7 @@ LONG = (
     "tests/systemd/test_canaries.py",
     "tests/systemd/test_ends.py",
     "tests/systemd/test_pool.py",
+    "tests/systemd/test_limits.py::test_systemd_reads_back_what_was_meant",
     *(f"tests/systemd/test_known_answers.py::test_finds[{name}]" for name in ("etc_new", "tmp_read")),
 )
 
