@@ -21,7 +21,7 @@ CUSTOMER = f"customer-{SEED}"
 AMOUNTS = [100 + SEED % 50, 7, 2300]
 LOG = Path("/var/log/orders/orders.log")
 EXPORT = Path("/srv/accounting/orders/orders.csv")
-LOAD_ROUNDS = 150
+LOAD_ROUNDS = 600
 PATIENCE_S = 8.0
 SOON_S = 2.0
 
