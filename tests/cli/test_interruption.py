@@ -119,8 +119,10 @@ def test_kill_9(tmp_path, running, undisturbed, until):
     os.kill(running.pid, signal.SIGKILL)
     running.communicate()
     until(lambda: not any(tiny.is_running(pid) for pid in family))
-    until(lambda: not leftovers() - before)
+    # Machines close by themselves; the folder of the socket that trials were started by waits for the next start.
+    until(lambda: not [path for path in leftovers() - before if "-pool-" not in path])
     assert_resumes(tmp_path, undisturbed)
+    until(lambda: not leftovers() - before)
 
 
 def test_kill_9_of_everything(tmp_path, running, undisturbed, until):
