@@ -12,7 +12,7 @@ from pathlib import PurePosixPath
 from harness.unit import catalogue
 from harness.unit.capability import TAKEN_BY
 from harness.unit.needs import below
-from harness.unit.paths import HOMES, OWN
+from harness.unit.paths import HOMES, OWN, READ_ONLY_BY
 from harness.unit.unitfile import UnitFile, written
 
 NO = frozenset({"", "no", "default", "all", "infinity", "[not set]", "[no data]", "auto"})
@@ -138,12 +138,8 @@ class Denials:
 
     def _mounts(self) -> Iterator[Mount]:
         system, home = self.value("ProtectSystem"), self.value("ProtectHome")
-        if system in ("yes", "full"):
-            yield from (Mount(path, "ro", "ProtectSystem", system) for path in ("/usr", "/boot", "/efi"))
-        if system == "full":
-            yield Mount("/etc", "ro", "ProtectSystem", system)
+        yield from (Mount(path, "ro", "ProtectSystem", system) for path in READ_ONLY_BY.get(system, ()))
         if system == "strict":
-            yield Mount("/", "ro", "ProtectSystem", system)
             yield from (Mount(path, "rw", "") for path in ("/proc", "/sys", "/dev", *HOMES))
         modes = {"yes": "hidden", "read-only": "ro", "tmpfs": "empty"}
         if home in modes:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Iterable
 from harness.errors import UnitError
 from harness.unit.catalogue import Directive, load
 from harness.unit.needs import Needs, below
+from harness.unit.paths import HOMES, READ_ONLY_BY
 from harness.unit.start import Start, words
 
 Lines = list[tuple[str, str]]
@@ -19,10 +20,6 @@ PRIVATE_TMP = ("/tmp", "/var/tmp")
 # exception that is not missed here would be after an upgrade.
 NOT_PROVEN = ("/run",)
 WHY_NOT_PROVEN = "not tried, since this cannot be shown on every systemd"
-# What ProtectSystem= makes read-only, and what ProtectHome= closes (systemd.exec(5)).
-_SYSTEM = ("/usr", "/boot", "/efi")
-READ_ONLY_BY = {"yes": _SYSTEM, "full": (*_SYSTEM, "/etc"), "strict": ("/",)}
-HOMES = ("/home", "/root", "/run/user")
 # The loader and what it maps are here: no program starts without them.
 LIBRARIES = ("/usr/lib", "/usr/lib32", "/usr/lib64", "/usr/libx32")
 
@@ -74,7 +71,7 @@ def still_writable(denied: Collection[str], needs: Needs, *, system: Iterable[st
     No others: what is excepted is a mount of its own, which nothing can be renamed over (EBUSY, rename(2)).
     """
     closed = {place for value in system for place in READ_ONLY_BY[value]} | set(HOMES if home else ())
-    return [path for path in needs.writable if _word(path) not in denied and below(path, *closed)]
+    return [path for path in needs.writable if _word(path) not in denied and ("/" in closed or below(path, *closed))]
 
 
 def not_proven(needs: Needs) -> list[str]:

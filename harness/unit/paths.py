@@ -14,6 +14,9 @@ LASTING = {"StateDirectory": "/var/lib", "CacheDirectory": "/var/cache", "LogsDi
 OWN = {**LASTING, "RuntimeDirectory": "/run", "ConfigurationDirectory": "/etc"}
 MADE_FOR_PRIVATE_TMP = "/systemd-private-"  # how their names begin, in /tmp and /var/tmp
 HOMES = ("/home", "/root", "/run/user")
+_SYSTEM = ("/usr", "/boot", "/efi")
+# What a value of ProtectSystem= makes read-only (systemd.exec(5)).
+READ_ONLY_BY = {"yes": _SYSTEM, "full": (*_SYSTEM, "/etc"), "strict": ("/",)}
 # What directives protect that name no path.
 LOOKED_AT = (
     "/", "/usr", "/boot", "/etc", "/var", "/run", *HOMES, "/tmp", "/var/tmp", "/dev", "/proc", "/sys", "/proc/sys",

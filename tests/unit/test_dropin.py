@@ -153,7 +153,7 @@ def test_a_path_is_taken_literally() -> None:
 @pytest.mark.parametrize("path", ["relative", "/a\n[Install]"])
 def test_what_is_no_path_is_refused(path: str) -> None:
     with pytest.raises(UnitError, match="absolute path"):
-        render([Tightening("InaccessiblePaths", items=(path,))], start_of(PLAIN), needs=Needs(hidden=(path,)))
+        render(steps("ProtectSystem=strict"), start_of(PLAIN), needs=Needs(writable=(path,)))
 
 
 @pytest.mark.parametrize(
