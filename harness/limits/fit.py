@@ -3,7 +3,7 @@
 import math
 import statistics
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from harness.limits import bound
@@ -54,6 +54,11 @@ class Sample:
         return max(bound.upper_bound(self.values) if self.values else 0.0, self.at_least or 0.0)
 
     @property
+    def scatter(self) -> float:
+        """How many times the typical run the bound is."""
+        return self.bound / statistics.median(self.values)
+
+    @property
     def count_bound(self) -> int:
         """The bound for counts."""
         fitted = bound.upper_count([int(value) for value in self.values]) if self.values else 0
@@ -97,16 +102,30 @@ def leak(runs: Sequence[Run]) -> Growth | None:
     return min(steady, key=lambda item: abs(item.bytes_per_s - rate))
 
 
-def memory_limit(cliff_bytes: float, needed: Sample, *, processors: int) -> int:
-    """MemoryMax=: the cliff, raised as the bound of what cannot be reclaimed lies above its median.
+def memory_limit(cliff_bytes: float, needed: Sample, *, too_little_bytes: float, processors: int) -> int:
+    """MemoryMax=: the cliff, raised as far as the need of another run may lie above that of a typical one.
 
-    The median and not the largest, since a trial at the cliff is one run, mostly a typical one. Beside that one batch
+    The typical and not the largest, since a trial at the cliff is one run, mostly a typical one. Beside that one batch
     of charges for each other processor, which may or may not lie unused when memory runs short: the kernel takes back
     those of other processors without waiting for them (drain_all_stock of mm/memcontrol.c), and it is chance whether
     the trials that found the cliff had them. In bytes, rounded up to a readable size.
     """
-    scatter = needed.bound / statistics.median(needed.values)
+    scatter = scatter_of_need(needed, too_little_bytes)
     return readable_size(cliff_bytes * scatter + BATCH_BYTES * (processors - 1))
+
+
+def scatter_of_need(needed: Sample, too_little: float) -> float:
+    """How many times that of a typical run the need of another may be, where a run failed with `too_little`.
+
+    It is not more than bound / median of what was measured. It can be less, since samples miss a peak that is shorter
+    than the time between two: where one of ten runs caught it, that run is no proof that needs differ. Two views do
+    not mind. No need is below what was too little, so lower values count as that. And what scatters scatters
+    downwards as well, which a peak that was caught does not do. The larger of the two holds.
+    """
+    median = statistics.median(needed.values)
+    raised = replace(needed, values=tuple(max(value, too_little) for value in needed.values))
+    mirrored = Sample(tuple(2 * median - value for value in needed.values))
+    return min(needed.scatter, max(raised.scatter, mirrored.scatter))
 
 
 def quota_bound(window: Sample) -> int:

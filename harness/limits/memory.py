@@ -54,7 +54,9 @@ def higher(limits: LimitSet, factor: float) -> dict[str, int]:
 
 def _above(trials: Trials, cliff_bytes: float) -> int:
     processors = next((run.processors for run in trials.found.measured if run.processors), 1)
-    return fit.memory_limit(cliff_bytes, needed(trials), processors=processors)
+    cliff = trials.found.memory_cliff
+    too_little = cliff.failed if cliff is not None and cliff.failed is not None else 0
+    return fit.memory_limit(cliff_bytes, needed(trials), too_little_bytes=too_little, processors=processors)
 
 
 def needed(trials: Trials) -> Sample:

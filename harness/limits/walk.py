@@ -57,6 +57,10 @@ def _fit(trials: Trials) -> None:
         count = sum(bool(run.censored) for run in found.measured)
         told = "; ".join(reasons[:MOST_REASONS])
         found.note(f"{count} of {len(found.measured)} runs without limits are censored ({told})")
+    if any(run.cpu_percent is not None for run in found.measured) and all(
+        run.long_window_percent is None for run in found.measured
+    ):
+        found.note("the load lasted less than a second, so much of its time is chance: let it last two or more")
     worked = sum(run.passed for run in found.measured)
     if worked < LEAST_RUNS or not found.needed.seen:
         found.state = State.NOT_ENOUGH_DATA

@@ -32,6 +32,7 @@ class Service:
     leaks: bool = False
     seed: int = 1
     busy_until: int = 0
+    peak_missed: float = 0
     trials: int = 0
     asked: list[tuple[LimitSet, str]] = field(default_factory=list)
 
@@ -59,6 +60,9 @@ class Service:
         if memory is not None and memory < self.knee_mib * MIB:
             slow *= 2
         busy = self.trials <= self.busy_until
+        seen = need
+        if rng.random() < self.peak_missed:
+            seen *= 0.77 * rng.uniform(0.99, 1.01)
         return Run(
             trial_id=f"{self.trials:04d}",
             limits=limits,
@@ -66,7 +70,7 @@ class Service:
             reason="" if outcome is Outcome.PASS else "it failed",
             cause=cause,
             censored=("other work took 40% of the processors",) if busy else (),
-            needed_bytes=int(need),
+            needed_bytes=int(seen),
             peak_bytes=int(need + self.cache_mib * MIB),
             cpu_percent=self.percent * 0.8,
             window_percent=self.percent * (1 + rng.uniform(-0.02, 0.02)),
@@ -92,6 +96,17 @@ def test_where_stalls_are_allowed_the_period_is_a_second_and_the_quota_half():
 def test_a_user_of_its_own_gets_a_limit_of_its_processes():
     found = walk(Settings(dedicated_user=True), Service())
     assert found.limits.processes == found.limits.tasks == 13
+
+
+@pytest.mark.parametrize("short", [True, False])
+def test_a_load_too_short_to_judge_by_is_said(short):
+    class Brief(Service):
+        def __call__(self, limits: LimitSet, purpose: str) -> Run:
+            run = super().__call__(limits, purpose)
+            return replace(run, long_window_percent=None) if short else run
+
+    said = [note for note in walk(Settings(), Brief()).notes if "less than a second" in note]
+    assert len(said) == short
 
 
 def test_everything_known_is_found():
@@ -130,6 +145,19 @@ def test_held_back_runs_work_at_the_limits(need_mib, sigma):
         slack.append(1 - need_mib * MIB / limit_bytes)
     assert sum((1 - share) ** 30 for share in failing) / fits > 0.93
     assert sum(slack) / fits <= 0.15
+
+
+@pytest.mark.parametrize("missed", [0.05, 0.2, 0.8, 0.95])
+def test_a_short_peak_that_some_samples_miss_is_no_scatter(missed):
+    """The trials at the cliff miss nothing, and say how far such values can be believed."""
+    need_bytes = 60 * MIB
+    limits = sorted(
+        walk(Settings(), Service(need_mib=60, noise=0.01, peak_missed=missed, seed=seed)).limits.memory_bytes
+        for seed in range(30)
+    )
+    assert limits[0] > 1.01 * need_bytes
+    assert limits[-1] <= 1.15 * need_bytes
+    assert limits[-1] <= 1.1 * limits[len(limits) // 2]
 
 
 def test_memory_high_is_where_the_limit_would_be_and_the_limit_above_it():
