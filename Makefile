@@ -6,7 +6,8 @@ DEBIAN_PACKAGES := systemd-container iproute2 util-linux mount bpftrace strace p
 DEMO_PACKAGES := redis-server
 LARGER_PACKAGES := postgresql mosquitto mosquitto-clients unbound dns-root-data openssh-server openssh-client nodejs \
 	python3-uvicorn python3-wsproto
-TEST_PACKAGES := redis-server nginx curl openssl chromium nix-bin ansible-core
+TEST_PACKAGES := redis-server nginx curl openssl chromium nix-bin ansible-core \
+	apache2 cron dbus mosquitto openssh-server rsyslog unbound
 GUEST_PACKAGES := mmdebstrap qemu-system-x86 e2fsprogs
 
 .DELETE_ON_ERROR:

@@ -19,11 +19,16 @@ MEASURING_RUNS = 20
 """Of a baseline that fails at times: enough to see a service that fails one time in seven with 95 % certainty."""
 
 
+SWIFT_TRACER = "bpftrace"
+"""The tracer that a service runs under at nearly its own pace."""
+
+
 class Bare:
     """Baseline runs of one drop-in that tightens nothing.
 
     `seen` is what a traced pass saw, `reliability` counts the runs so far and `verdicts` are theirs; `keep` is handed
-    each of them. `plain` asks for one more run without a tracer.
+    each of them. `plain` asks for one more run without a tracer. With passing runs of an `earlier` run that still hold,
+    one pass that is traced with little delay is enough.
     """
 
     def __init__(
@@ -35,6 +40,7 @@ class Bare:
         *,
         unit: UnitFile,
         keep: Callable[[Sequence[Verdict]], None],
+        earlier: Sequence[Observation] = (),
     ) -> None:
         self.seen: Seen | None = None
         self.reliability = Reliability(0, 0)
@@ -45,6 +51,7 @@ class Bare:
         self._traced = Request(text, purpose=OBSERVE, trace=unit)
         self.plain = Request(text, purpose="baseline")
         self._keep = keep
+        self._earlier = earlier
 
     def run(self) -> list[Observation]:
         """The runs that passed, with a traced one before them; further ones when one failed.
@@ -52,9 +59,15 @@ class Bare:
         Raises BaselineError when it fails always, or more often than the scenario allows; MachineError when it cannot
         be tried.
         """
-        traced, *observations = self._attempts.run([self._traced, *[self.plain] * self._scenario.baseline_runs])
+        plain = [self.plain] * self._scenario.baseline_runs
+        traced, *observations = self._attempts.run([self._traced, *(() if self._earlier else plain)])
         self.seen = traced.seen
-        return self._passing(observations)
+        if not self._earlier:
+            return self._passing(observations)
+        swift = self.seen is not None and self.seen.tracer == SWIFT_TRACER
+        if swift and judge(self._scenario, traced, catalogue=self._catalogue).passed:
+            return [*self._earlier, *self._passing([traced])]
+        return self._passing(self._attempts.run(plain))
 
     def run_plain(self) -> list[Observation]:
         """The same without a traced one. Raises as `run` does."""

@@ -169,6 +169,7 @@ def opened(scenario: Scenario, options: Options, listener: Listener) -> Iterator
         with interruptible(pool, listener):
             if options.earlier is not None and "earlier" not in store.facts:
                 earlier = Earlier.of(Run.open(options.earlier), scenario, inspection, full=options.full)
+                store.keep_earlier_baseline(earlier.baseline)
                 store.update(earlier=earlier.to_facts())
             yield Session(scenario, store, inspection, pool, options, listener)
     except KeyboardInterrupt as error:

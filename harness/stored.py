@@ -26,7 +26,9 @@ from harness.unit.tightening import Tightening
 def parts(store: Store) -> dict[str, Any]:
     """What of a tuning the run is about, as arguments of the walk."""
     given = frozenset(Tightening.from_label(label) for label in store.facts.get("given", ()))
-    earlier = Earlier.from_facts(store.facts["earlier"]) if "earlier" in store.facts else None
+    earlier = None
+    if "earlier" in store.facts:
+        earlier = Earlier.from_facts(store.facts["earlier"], store.earlier_baseline())
     return {"only": Only(store.facts.get("only", Only.BOTH.value)), "given": given, "earlier": earlier}
 
 

@@ -137,7 +137,15 @@ class Walk:
         return bare.run_plain(), bare.reliability
 
     def _bare(self) -> Bare:
-        return Bare(self.scenario, self.attempts, self.catalogue, self.render(()), unit=self.unit, keep=self._keep)
+        return Bare(
+            self.scenario,
+            self.attempts,
+            self.catalogue,
+            self.render(()),
+            unit=self.unit,
+            keep=self._keep,
+            earlier=() if self.earlier is None else self.earlier.baseline,
+        )
 
     def _as_user(
         self, observations: list[Observation], baseline: Baseline
@@ -228,6 +236,7 @@ class Walk:
             Trials(attempt, confirm, self.bare.measure),
             self.bare.reliability,
             confirm_runs=self.scenario.confirm_runs,
+            proven_before=self.earlier is not None,
             settings=Settings(workers=self.workers, pair_trials=PAIR_TRIALS),
             budget=self._budget,
             errors=Errors(wanted.false_refusal, wanted.false_acceptance),

@@ -42,8 +42,14 @@ class Baseline:
 
     @classmethod
     def of(cls, observations: Sequence[Observation]) -> Self:
-        """Take the facts out of at least one passing observation."""
-        slowest, most_cpu = _most(observations)
+        """Take the facts out of at least one passing observation.
+
+        Times of a traced one count only for steps that no other has.
+        """
+        plain = [item for item in observations if item.seen is None]
+        slowest, most_cpu = (
+            every | untraced for every, untraced in zip(_most(observations), _most(plain), strict=True)
+        )
         privileges: dict[Identity, int] = {}
         for process in _processes(observations):
             privileges[identity(process)] = privileges.get(identity(process), 0) | process.capabilities

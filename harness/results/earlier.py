@@ -2,7 +2,8 @@
 
 A refusal stands when what refused it is in the new scenario as it was: the step that failed in its witness, or the
 start, under the same unit, systemd and kernel. It is then not tried again, and the answer says whose witness it rests
-on. All others are tried again, as is everything that the earlier run did not decide.
+on. All others are tried again, as is everything that the earlier run did not decide. Where nothing around the service
+has changed, the earlier baseline runs stand as well, and one more, traced, shows what the new scenario asks for.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,24 +17,29 @@ from harness.judge.verdict import Outcome, Verdict
 from harness.observation import Observation
 from harness.results.folder import Run
 from harness.results.store import Store
-from harness.scenario import Scenario
+from harness.scenario import INSIDE, Scenario
 from harness.search.options import Option
 from harness.search.result import Refusal, SearchResult
+from harness.unit.needs import below
 from harness.unit.tightening import Tightening
 
 # What passed before is all but certain to pass; what was refused, and is in doubt, all but certain to fail again.
-ACCEPTED_RISK = 0.01
+ACCEPTED_RISK = 0.003
 DOUBTED_RISK = 0.95
 
 
 @dataclass(frozen=True)
 class Earlier:
-    """What the run `name` decided: `accepted`, the refusals that `stand` with their witnesses, and those in doubt."""
+    """What the run `name` decided: `accepted`, the refusals that `stand` with their witnesses, and those in doubt.
+
+    `baseline` are its baseline runs, less the steps that are others now; empty where they do not hold any more.
+    """
 
     name: str
     accepted: frozenset[Tightening]
     stand: Mapping[Tightening, Verdict]
     doubted: frozenset[Tightening] = frozenset()
+    baseline: tuple[Observation, ...] = ()
 
     @classmethod
     def of(cls, run: Run, scenario: Scenario, inspection: Inspection, *, full: bool = False) -> Self:
@@ -51,7 +57,8 @@ class Earlier:
         seen = {item.trial_id: item for item in run.observations}
         old = Scenario.model_validate({**run.facts["scenario_data"], "path": scenario.path})
         same = not full and _same_ground(old, scenario, Inspection.from_facts(run.facts["inspection"]), inspection)
-        unchanged = _unchanged(old, scenario)
+        alike = _alike(old, scenario)
+        unchanged = None if _asks_for_all(old, scenario, alike) else alike
         stand, doubted = {}, set()
         for item in data["refused"]:
             key = Tightening.from_label(item["label"])
@@ -62,7 +69,9 @@ class Earlier:
             else:
                 doubted.add(key)
         accepted = frozenset(Tightening.from_label(item["label"]) for item in data["settings"])
-        return cls(run.name, accepted, stand, frozenset(doubted))
+        reliable = same and not data["baseline"]["failures"] and _same_surroundings(old, scenario, run.facts["files"])
+        baseline = _baseline(run, data["verdicts"], changed=_names(old) - alike) if reliable else ()
+        return cls(run.name, accepted, stand, frozenset(doubted), baseline)
 
     def options(self, options: Iterable[Option[Tightening]]) -> list[Option[Tightening]]:
         """The options still to be decided, with the chances that the earlier run gives them."""
@@ -84,7 +93,7 @@ class Earlier:
         return replace(result, refused={**result.refused, **refused}, unreached={**result.unreached, **beyond})
 
     def to_facts(self) -> dict[str, Any]:
-        """As plain data for `run.json`, so that thinking again does not need the earlier run."""
+        """As plain data for `run.json`, so that thinking again does not need the earlier run; without `baseline`."""
         return {
             "name": self.name,
             "accepted": sorted(key.label for key in self.accepted),
@@ -96,8 +105,8 @@ class Earlier:
         }
 
     @classmethod
-    def from_facts(cls, facts: Mapping[str, Any]) -> Self:
-        """The inverse of `to_facts`."""
+    def from_facts(cls, facts: Mapping[str, Any], baseline: Iterable[Observation] = ()) -> Self:
+        """The inverse of `to_facts`, with the baseline runs, which are kept apart."""
         stand = {
             Tightening.from_label(item["label"]): Verdict(
                 Outcome.FAIL, reason=item["reason"], detail=item["detail"], trial_id=item["trial"]
@@ -105,7 +114,7 @@ class Earlier:
             for item in facts["stand"]
         }
         accepted, doubted = (frozenset(map(Tightening.from_label, facts[name])) for name in ("accepted", "doubted"))
-        return cls(facts["name"], accepted, stand, doubted)
+        return cls(facts["name"], accepted, stand, doubted, tuple(baseline))
 
     def _risk(self, option: Option[Tightening]) -> float:
         if option.key in self.accepted:
@@ -146,15 +155,53 @@ def _same_ground(old: Scenario, new: Scenario, before: Inspection, now: Inspecti
     return same_start and same_system and versions
 
 
-def _unchanged(old: Scenario, scenario: Scenario) -> frozenset[str] | None:
-    """Names of the checks that both scenarios have alike; None when the new one has all of the earlier one's."""
-    now = {str(getattr(check, "name", "")): check for check in (*scenario.steps, *scenario.life_cycle, *scenario.after)}
-    checks = {str(getattr(check, "name", "")): check for check in (*old.steps, *old.life_cycle, *old.after)}
-    alike = {name for name, check in checks.items() if now.get(name) == check}
-    ready = old.ready == scenario.ready
-    if ready and len(alike) == len(checks) and old.slowdown_max >= scenario.slowdown_max:
-        return None
-    return frozenset(alike | ({"ready"} if ready else set()) | {"start"})
+def _same_surroundings(old: Scenario, new: Scenario, files: Mapping[str, str]) -> bool:
+    """Whether the service meets what it met then: companions, files (their digests were `files`), trees, the same user.
+
+    As another user it has two baselines, and the earlier run does not say which is which.
+    """
+    alike = all(getattr(old, name) == getattr(new, name) for name in ("companions", "trees", "capabilities"))
+    return alike and not new.run_as and _of_service(files) == _of_service(new.digests())
+
+
+def _of_service(files: Mapping[str, str]) -> dict[str, str]:
+    """What is put into the machine for the service, not for the steps."""
+    return {path: digest for path, digest in files.items() if not below(path, INSIDE)}
+
+
+def _checks(scenario: Scenario) -> dict[str, Any]:
+    return {
+        str(getattr(check, "name", "")): check for check in (*scenario.steps, *scenario.life_cycle, *scenario.after)
+    }
+
+
+def _names(scenario: Scenario) -> frozenset[str]:
+    return frozenset({*_checks(scenario), "ready"})
+
+
+def _alike(old: Scenario, new: Scenario) -> frozenset[str]:
+    """Names of the checks that both scenarios have alike; a start is one."""
+    before, now = _checks(old), _checks(new)
+    alike = {name for name, check in before.items() if now.get(name) == check}
+    return frozenset(alike | ({"ready"} if old.ready == new.ready else set()) | {"start"})
+
+
+def _asks_for_all(old: Scenario, new: Scenario, alike: frozenset[str]) -> bool:
+    """Whether the new scenario has all that the earlier one asked for."""
+    return _names(old) <= alike and old.slowdown_max >= new.slowdown_max
+
+
+def _baseline(run: Run, verdicts: Iterable[Mapping[str, Any]], *, changed: frozenset[str]) -> tuple[Observation, ...]:
+    """The baseline runs that `run` judged, those of a still earlier one among them, without `changed` steps.
+
+    A traced run is judged where there is no other.
+    """
+    passed = {item["trial"] for item in verdicts if item["outcome"] == Outcome.PASS.value}
+    own = (item for item in run.observations if item.purpose in ("baseline", "observe") and item.trial_id in passed)
+    return tuple(
+        replace(item, steps=tuple(step for step in item.steps if step.name not in changed))
+        for item in (*run.store.earlier_baseline(), *own)
+    )
 
 
 def _speaks_still(witness: Observation | None, unchanged: frozenset[str] | None) -> bool:

@@ -3,6 +3,7 @@
     results/NAME-YYYYMMDD-HHMMSS/
       run.json              what was run, where and with what
       observations.jsonl    one observation a line, fsynced per trial
+      earlier.jsonl         baseline runs of an earlier run that this one goes on from, if it does
       trials/ID/            drop-in, journal, kernel lines
       derived/              can be deleted and made again by `harness report RUN`
 
@@ -13,7 +14,7 @@ import contextlib
 import fcntl
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any, Self
@@ -139,7 +140,17 @@ class Store:
 
     def observations(self) -> Iterator[Observation]:
         """All observations, oldest first. Raises UsageError on a line that cannot be read."""
-        file = self.folder / "observations.jsonl"
+        return self._read(self.folder / "observations.jsonl")
+
+    def keep_earlier_baseline(self, observations: Iterable[Observation]) -> None:
+        """Keep baseline runs of an earlier run, so that thinking again does not need that."""
+        write_whole(self.folder / "earlier.jsonl", "".join(f"{item.to_json()}\n" for item in observations))
+
+    def earlier_baseline(self) -> Iterator[Observation]:
+        """The baseline runs of an earlier run that were kept. Raises UsageError as `observations` does."""
+        return self._read(self.folder / "earlier.jsonl")
+
+    def _read(self, file: Path) -> Iterator[Observation]:
         if not file.exists():
             return
         lines = file.read_text(encoding="utf-8", errors="replace").split("\n")

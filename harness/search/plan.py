@@ -62,9 +62,13 @@ def plan_first(state: State[K], settings: Settings) -> list[Question[K]]:
     if not predicted:
         return plan_round(state, settings.workers)
     row = _row(state, predicted, failing=False)
-    # A cut at the end is the candidate itself; the others are placed in the row as if it failed.
+    # A cut at the end is the candidate itself; the others are placed in the row as if it failed, and tell only then.
     inner = _row(state, predicted, failing=True)
-    added = [frozenset(row.keys), *inner.prefixes(min(settings.workers - 1, inner.room()))]
+    fails = 1 - state.belief.pass_chance(predicted)
+    further = min(settings.workers - 1, inner.room())
+    while further and fails * (inner.gain(further) - inner.gain(further - 1)) < WORTH_BITS:
+        further -= 1
+    added = [frozenset(row.keys), *(inner.prefixes(further) if further else ())]
     return [Question(Phase.PREDICT, state.accepted, keys) for keys in added]
 
 

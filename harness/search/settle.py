@@ -60,6 +60,7 @@ class Settling(Generic[K]):
         settings: Settings,
         budget: Callable[[], Budget],
         errors: Errors | None = None,
+        proven_before: bool = False,
         progress: Callable[[str, Progress | None], None] = lambda phase, event: None,
     ) -> None:
         self._options = options
@@ -70,6 +71,7 @@ class Settling(Generic[K]):
         self._settings = settings
         self._budget = budget
         self._errors = errors or Errors()
+        self._proven_before = proven_before
         self._progress = progress
 
     def run(self) -> Settled[K]:
@@ -88,7 +90,7 @@ class Settling(Generic[K]):
         for left in reversed(range(MAXIMUM_BACKTRACKS + 1)):
             if result.stop is not Stop.TIGHT:
                 return Settled(result, (), None, self._reliability)
-            verdicts, confirmed = self._confirm(result.accepted)
+            verdicts, confirmed = self._confirm(result)
             if confirmed is not Outcome.FAIL or not left:
                 break
             if self._turns_out_flaky(None):
@@ -136,14 +138,20 @@ class Settling(Generic[K]):
     def _test(self) -> SequentialTest:
         return SequentialTest(self._reliability.rate, self._errors)
 
-    def _confirm(self, accepted: frozenset[K]) -> tuple[tuple[Verdict, ...], Outcome]:
-        """The confirming runs, and what they tell: every one has to pass, unless the service is flaky."""
+    def _confirm(self, result: SearchResult[K]) -> tuple[tuple[Verdict, ...], Outcome]:
+        """The confirming runs, and what they tell: every one has to pass, unless the service is flaky.
+
+        What most of was proven before counts the pass that the search made as the first of them.
+        """
         self._progress("confirm", None)
+        accepted = result.accepted
         if self._flaky:
             sequential = Sequential(self._trials.confirm, self._test())
             (tried,) = sequential.try_all([accepted], least=self._confirm_runs)
             return (*tried.passed, *tried.failed), tried.verdict(self._test()).outcome
-        verdicts = tuple(self._trials.confirm([accepted] * self._confirm_runs))
+        passes = [d.verdict for d in result.decisions if d.verdict.passed and d.accepted | d.added == accepted]
+        counted = passes[: 1 if self._proven_before else 0]
+        verdicts = (*counted, *self._trials.confirm([accepted] * max(1, self._confirm_runs - len(counted))))
         return verdicts, together(verdicts)
 
 

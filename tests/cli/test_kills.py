@@ -10,6 +10,7 @@ import time
 
 import pytest
 
+from harness.machine.boot import remove_leftovers
 from tests.cli.command import observations, recommendation, run_folder, start, tiny
 from tests.cli.test_interruption import assert_resumes, timed, write  # noqa: F401
 
@@ -40,6 +41,7 @@ def test_killed_at_a_random_moment(tmp_path, number, timed, until):  # noqa: F81
         assert again.returncode == 0
     elif '"state": "done"' in (run_folder(tmp_path) / "run.json").read_text():
         assert observations(run_folder(tmp_path))
+        remove_leftovers()  # as any next start does; this run needs none
     else:
         assert_resumes(tmp_path, undisturbed)
     assert recommendation(run_folder(tmp_path)) == undisturbed

@@ -51,6 +51,20 @@ def test_a_reliable_service_is_never_measured_again():
     assert settled.reliability == RELIABLE
 
 
+def test_of_what_was_proven_before_the_pass_of_the_search_is_a_confirming_run():
+    asked = []
+
+    def confirm(candidates):
+        asked.extend(candidates)
+        return [Verdict(Outcome.PASS, trial_id="confirm") for _ in candidates]
+
+    options = flat("abc", risk=0.01)
+    settled = settle(options, Predicate(without()), confirm=confirm, proven_before=True)
+    assert settled.confirmed is Outcome.PASS
+    assert asked == [frozenset("abc")] * 2
+    assert [verdict.trial_id == "confirm" for verdict in settled.verdicts] == [False, True, True]
+
+
 def test_one_failed_confirming_run_of_a_flaky_service_is_no_reason_to_loosen():
     verdicts = iter([Outcome.PASS, Outcome.FAIL])
 

@@ -34,7 +34,7 @@ SYSTEMD = (
 PACKAGES = {
     "dbus": "dbus", "polkit": "polkitd", "packagekit": "packagekit", "nginx": "nginx-common",
     "redis-server": "redis-server", "mosquitto": "mosquitto", "unbound": "unbound", "ssh": "openssh-server",
-    "postgresql@15-main": "postgresql-15", "cron": "cron", "apache2": "apache2-bin", "rsyslog": "rsyslog",
+    "postgresql@15-main": "postgresql-15", "cron": "cron", "apache2": "apache2", "rsyslog": "rsyslog",
 }  # fmt: skip
 LEAST = 20
 PROJECT = Path(__file__).parents[2]

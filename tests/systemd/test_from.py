@@ -1,12 +1,14 @@
 """A tune that goes on from an earlier answer needs few trials when little changed, and says what it did not repeat."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from harness.errors import UsageError
-from harness.results.earlier import check_earlier
+from harness.inspection import Inspection
+from harness.results.earlier import Earlier, check_earlier
 from harness.results.folder import Run
 from harness.scenario import Scenario
 from harness.session import Options, tune
@@ -36,15 +38,18 @@ run = "stat -c %a /var/lib/app/data | grep 644"
 """
 
 
-def scenario(folder: Path, *steps: str) -> Scenario:
+def scenario(folder: Path, *steps: str, head: str = "") -> Scenario:
     left = ", ".join(f'{d.name} = "not now"' for d in catalogue.load() if d.searched and d.name not in SEARCHED)
     (folder / "keep").write_text("there before the start\n")
-    path = tiny.write(folder, WRITES, "".join(steps), head=f"leave_alone = {{ {left} }}")
+    path = tiny.write(folder, WRITES, "".join(steps), head=f"{head}leave_alone = {{ {left} }}")
     files = "".join(
         f', {{ source = "keep", target = "{where}/keep" }}' for where in ("/var/lib/app", "/srv/extra", "/opt/app")
     )
     path.write_text(path.read_text().replace('tiny.service" }]', f'tiny.service" }}{files}]'))
     return tiny.load(path)
+
+
+AS_IN_PRODUCTION = "baseline_runs = 3\nconfirm_runs = 3\n"
 
 
 @pytest.fixture(scope="module")
@@ -97,3 +102,37 @@ def test_all_is_tried_again_when_asked(earlier):
     answer, _ = tune(same, Options(results=folder / "results", workers=1, earlier=before.path, full=True))
     assert not answer.resting_on_earlier()
     assert {key.label for key, _ in answer.refusals()} == labels(before, "refused")
+
+
+def test_one_more_path_takes_few_trials_with_three_baseline_and_three_confirming_runs_too(tmp_path):
+    """The earlier baseline holds, so one new run is enough; the search's own pass is the first of the three."""
+    asked = [STEP.format(where="/var/lib/app"), UMASK]
+    options = Options(results=tmp_path / "results", workers=2)
+    _, first = tune(scenario(tmp_path, *asked, head=AS_IN_PRODUCTION), options)
+    more = scenario(tmp_path, *asked, STEP.format(where="/srv/extra"), head=AS_IN_PRODUCTION)
+    answer, second = tune(more, replace(options, earlier=first.folder))
+    assert answer.state == "tight"
+    assert answer.confirmed == 3
+    assert answer.trials <= 6
+    assert len(list(second.earlier_baseline())) == 3
+    asked.append(STEP.format(where="/srv/extra"))
+    yet_more = scenario(tmp_path, *asked, STEP.format(where="/opt/app"), head=AS_IN_PRODUCTION)
+    answer, third = tune(yet_more, replace(options, earlier=second.folder))
+    assert answer.trials <= 6
+    kept = list(third.earlier_baseline())
+    assert [item.purpose for item in kept] == ["baseline"] * 3 + ["observe"]
+    again, _ = think_again(third.folder)
+    assert (again.trials, again.confirmed) == (answer.trials, 3)
+
+
+def test_an_earlier_baseline_of_another_configuration_does_not_hold(earlier):
+    folder, before = earlier
+    same = scenario(folder, STEP.format(where="/var/lib/app"), UMASK)
+    inspection = Inspection.from_facts(before.facts["inspection"])
+    assert Earlier.of(before, same, inspection).baseline
+    assert not Earlier.of(before, same, inspection, full=True).baseline
+    assert not Earlier.of(before, same, replace(inspection, kernel="another")).baseline
+    (other,) = Earlier.of(before, scenario(folder, STEP.format(where="/srv/extra")), inspection).baseline
+    assert "writes to /var/lib/app" not in {step.name for step in other.steps}
+    (folder / "keep").write_text("another configuration\n")
+    assert not Earlier.of(before, same, inspection).baseline
