@@ -10,6 +10,8 @@ from harness.machine import canaries, doctor
 from harness.machine.confined import System, ThisHost, look_at_file, look_at_unit
 
 SUFFIX = ".service"
+# systemd.unit(5)
+UNIT_TYPES = frozenset("service socket device mount automount swap target path timer slice scope".split())
 
 
 def check(what: str, *, read_filters: bool = False, try_canaries: bool = False, system: System | None = None) -> Check:
@@ -23,7 +25,7 @@ def check(what: str, *, read_filters: bool = False, try_canaries: bool = False, 
     if "/" in what or path.is_file():
         look = look_at_file(path.absolute(), where)
     else:
-        name = what if "." in what else what + SUFFIX
+        name = what if what.rpartition(".")[2] in UNIT_TYPES else what + SUFFIX
         if not name.endswith(SUFFIX):
             raise UsageError(f"{name} is not a service", hint="only services are confined by these directives")
         look = look_at_unit(where, name, read_filters=read_filters)

@@ -1,5 +1,6 @@
 """The command line: arguments, progress, exit status. The only place that prints and exits."""
 
+import io
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -244,6 +245,7 @@ def apply_(
     grace_s: Grace = 30.0,
     limits_only: Annotated[bool, typer.Option("--limits-only", help="Leave the directives as they are")] = False,
     directives_only: Annotated[bool, typer.Option("--directives-only", help="Leave the limits as they are")] = False,
+    with_cautions: Annotated[bool, typer.Option("--with-cautions", help="With --yes: in spite of cautions")] = False,
 ) -> None:
     """Put a run's drop-in on the unit of this machine; it is kept only if the unit goes on working.
 
@@ -252,7 +254,7 @@ def apply_(
     if limits_only and directives_only:
         raise UsageError("--limits-only and --directives-only exclude each other", hint="without either it is both")
     part = Part.LIMITS if limits_only else Part.DIRECTIVES if directives_only else Part.ALL
-    wishes = commands.Wishes(yes, steps, grace_s)
+    wishes = commands.Wishes(yes, steps, grace_s, with_cautions)
     commands.apply_run(run, unit, part, wishes, console(), console(stderr=True))
 
 
@@ -284,6 +286,9 @@ nightly_commands.add_to(app)
 
 def main() -> None:
     """Entry point: turns errors into a message, a hint and an exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that is not UTF-8 shows a question mark, and no traceback
     err = console(stderr=True)
     try:
         app()

@@ -6,8 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from harness.attempts import Attempts
 from harness.errors import UsageError
 from harness.inspection import Inspection
@@ -52,14 +50,7 @@ def think_again(folder: Path) -> tuple[Answer, Store]:
     store = Store.open(folder)
     if "inspection" not in store.facts:
         raise UsageError(f"{folder} holds no trials yet", hint="run `harness tune` first")
-    data: dict[str, Any] = {**store.facts["scenario_data"], "path": Path(store.facts["scenario_path"])}
-    try:
-        scenario = Scenario.model_validate(data)
-    except ValidationError as error:
-        raise UsageError(
-            f"{folder} was made with a scenario that this version does not read: {error}",
-            hint="use the version of harness that made it",
-        ) from error
+    scenario = store.scenario()
     inspection = Inspection.from_facts(store.facts["inspection"])
     attempts = Attempts(store, scenario, None)
     results = tuple(CanaryResult.from_json(item) for item in store.facts.get("canaries", ()))

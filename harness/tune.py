@@ -137,15 +137,8 @@ class Walk:
         return bare.run_plain(), bare.reliability
 
     def _bare(self) -> Bare:
-        return Bare(
-            self.scenario,
-            self.attempts,
-            self.catalogue,
-            self.render(()),
-            unit=self.unit,
-            keep=self._keep,
-            earlier=() if self.earlier is None else self.earlier.baseline,
-        )
+        text, before = self.render(()), () if self.earlier is None else self.earlier.baseline
+        return Bare(self.scenario, self.attempts, self.catalogue, text, unit=self.unit, keep=self._keep, earlier=before)
 
     def _as_user(
         self, observations: list[Observation], baseline: Baseline

@@ -122,6 +122,7 @@ def _arguments(given: Sequence[Path] | None, plan: Plan, metrics: Path | None) -
     words += ["--results", str(plan.results.absolute()), "--keep", str(plan.keep)]
     words += ["--minutes", f"{plan.minutes or 0:g}", "--minutes-each", f"{plan.minutes_each or 0:g}"]
     words += ["--workers", str(plan.workers)] if plan.workers else []
+    words += ["--seed", str(plan.seed)] if plan.seed is not None else []
     words += ["--metrics", str(metrics.absolute())] if metrics is not None else []
     return words + (["--search", plan.search.value] if plan.search is not Search.CHANGED else [])
 

@@ -31,16 +31,22 @@ SPARE_S = 60.0
 RESTART_LEAST_S = 30.0
 LOOK_EVERY_S = 2.0
 POLL_S = 0.2
+# Held back is not refused: a service computes at its start, and the limits were fitted with that in sight.
+NO_REFUSAL = frozenset({"CPUQuota"})
 
 
 @dataclass(frozen=True)
 class Plan:
-    """One change of a unit as it would be made: the text before and after, None where there is no drop-in."""
+    """One change of a unit as it would be made: the text before and after, None where there is no drop-in.
+
+    `cautions` are what the workload of the run did not show: a person has to say yes to them.
+    """
 
     unit: str
     before: str | None
     after: str | None
     notes: tuple[str, ...] = ()
+    cautions: tuple[str, ...] = ()
 
     def diff(self) -> str:
         """What changes, as a unified diff."""
@@ -81,7 +87,8 @@ def plan_apply(run: Run, scenario: Scenario, unit: str, part: Part) -> Plan:
     after = merged(run.drop_in, before, part)
     if is_empty(after):
         raise UsageError(f"{run.path} recommends no line", hint=f"harness report {run.path} shows why")
-    return Plan(unit, before, after, tuple(_notes(run, Manager(unit), after)))
+    cautions = () if part is Part.LIMITS else tuple(found.get("cautions", ()))
+    return Plan(unit, before, after, tuple(_notes(run, Manager(unit), after)), cautions)
 
 
 def plan_rollback(unit: str) -> tuple[Plan, record.Record]:
@@ -108,12 +115,18 @@ def carry_out(plan: Plan, how: How, *, run: str = "") -> State:
             _hangup_interrupts(),
             Change(manager, plan.after, within_s=restart_s + checks_s + how.grace_s + SPARE_S) as change,
         ):
+            if lasting(plan.unit) != plan.before:
+                raise UsageError(
+                    f"the drop-in of {plan.unit} was changed meanwhile: nothing was changed here",
+                    hint="run the same command again: it shows the difference as it is now",
+                )
             known = _templates(manager, change.before)
             began = time.time()
             how.said("restarting with the new settings; systemd brings the old ones back should this end early")
             Probation(manager, how, began, ours=_keys(plan.after), known=known).run(
                 lambda: change.begin(timeout_s=restart_s)
             )
+            change.require_bound()
             if run and plan.after is not None:
                 at = datetime.now(UTC).isoformat(timespec="seconds")
                 record.write(plan.unit, plan.after, record.Record(plan.before, run, at))
@@ -185,7 +198,7 @@ class Probation:
         report = look(self.manager, since=f"@{self.began:.6f}", known=self.known, ignore=self.how.ignore_log)
         for finding in report.findings:
             for cause in finding.causes:
-                if cause.directive in self.ours:
+                if cause.directive in self.ours and cause.directive not in NO_REFUSAL:
                     return f"refused by {cause.line}: {finding.evidence}"
         return ""
 
@@ -229,7 +242,7 @@ def _notes(run: Run, manager: Manager, after: str) -> Iterator[str]:
         yield f"tried with systemd {inspection['systemd_version']}, and this machine has {version}"
     present = parse_cat(manager.text()).assignments
     others = [item for item in present if Path(item.source).name != FILE_NAME]
-    tried = parse_cat(inspection["unit_text"]).assignments
+    tried = [a for a in parse_cat(inspection["unit_text"]).assignments if Path(a.source).name != FILE_NAME]
     if [(a.section, a.key, a.value) for a in others] != [(a.section, a.key, a.value) for a in tried]:
         yield "the unit here is not the one that was tried: compare `systemctl cat` with derived/ of the run"
     keys = _keys(after)

@@ -16,7 +16,7 @@ import hashlib
 import os
 import re
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -24,7 +24,7 @@ from types import TracebackType
 from typing import IO, Self
 
 from harness.deploy.manager import Manager, State
-from harness.errors import MachineError, RolledBackError, UsageError
+from harness.errors import HarnessError, MachineError, RolledBackError, UsageError
 from harness.machine import shell
 from harness.results.store import write_whole
 from harness.unit.dropin import FILE_NAME
@@ -36,6 +36,8 @@ STATE = Path("/run/harness")
 # Written below /run for "no drop-in at all".
 NOTHING = "# nothing: the drop-in of this name is taken away\n"
 ROLLBACK_TIMEOUT_S = 900.0
+# Units that a failed start of this one takes down with it: systemd.unit(5), and the socket that starts it.
+BOUND = ("TriggeredBy", "RequiredBy", "BoundBy", "ConsistsOf")
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,8 @@ class Change:
     """One guarded change: a context manager that brings the old state back, unless `keep` was called in it.
 
     `text` is the new drop-in, None for none. `within_s` is how long it may take in all. Raises RolledBackError where
-    the block raised it (with what became of the unit added), UsageError when another change of the unit is under way.
+    the block raised an error of any kind once the change had begun (with what became of the unit added), UsageError
+    when another change of the unit is under way.
     """
 
     def __init__(self, manager: Manager, text: str | None, *, within_s: float) -> None:
@@ -110,7 +113,8 @@ class Change:
         self.text = text
         self._within_s = within_s
         self._lock: IO[bytes] | None = None
-        self._kept = False
+        self._begun = self._kept = False
+        self._bound: tuple[str, ...] = ()
 
     def __enter__(self) -> Self:
         STATE.mkdir(mode=0o700, exist_ok=True)
@@ -118,6 +122,7 @@ class Change:
         try:
             self._end_earlier()
             self.before = self._require_up()
+            self._bound = tuple(self._active(self._bound_to_it()))
             self._arm(self.before)
         except BaseException:
             with _undisturbed():
@@ -128,6 +133,7 @@ class Change:
 
     def begin(self, *, timeout_s: float) -> State:
         """Put the drop-in below /run and restart the unit with it. Raises RolledBackError when it does not come up."""
+        self._begun = True
         tried = self.places.tried
         tried.parent.mkdir(parents=True, exist_ok=True)
         write_whole(tried, NOTHING if self.text is None else self.text)
@@ -142,6 +148,11 @@ class Change:
         if problem or not state.up:
             raise RolledBackError(problem or f"{self.manager.unit} is {state} after its restart")
         return state
+
+    def require_bound(self) -> None:
+        """Raise RolledBackError when a unit that ran before, and is bound to this one, does not any more."""
+        if down := sorted(set(self._bound) - set(self._active(self._bound))):
+            raise RolledBackError(f"{', '.join(down)} did not come back after the restart", hint=_status(down))
 
     def keep(self) -> None:
         """Make it lasting. Raises RolledBackError when it was undone meanwhile, because time was over."""
@@ -166,20 +177,25 @@ class Change:
         with _undisturbed():
             self._end()
             state = self.manager.state()
+            down = sorted(set(self._bound) - set(self._active(self._bound)))
             self._release()
-        if self._kept and state.up:
+        if self._kept and state.up and not down:
             return
-        if isinstance(error, RolledBackError) or self._kept:
-            told = error.message if isinstance(error, RolledBackError) else "it was made lasting"
-            raise RolledBackError(f"{told}\n{self._outcome(state)}", hint=self._hint(state, error)) from error
+        failed = self._begun and isinstance(error, HarnessError | OSError)
+        if failed or isinstance(error, RolledBackError) or self._kept:
+            told = "it was made lasting" if error is None else getattr(error, "message", str(error))
+            raise RolledBackError(
+                f"{told}\n{self._outcome(state, down)}", hint=self._hint(state, down, error)
+            ) from error
 
-    def _outcome(self, state: State) -> str:
+    def _outcome(self, state: State, down: Sequence[str]) -> str:
         what = "the new settings are in force" if self._kept else "the settings from before are back"
-        return f"{what}, and {self.manager.unit} is {state}"
+        others = f"; down since the restart: {', '.join(down)}" if down else ""
+        return f"{what}, and {self.manager.unit} is {state}{others}"
 
-    def _hint(self, state: State, error: BaseException | None) -> str:
-        if not state.up:
-            return f"systemctl status {self.manager.unit}"
+    def _hint(self, state: State, down: Sequence[str], error: BaseException | None) -> str:
+        if not state.up or down:
+            return _status([*([] if state.up else [self.manager.unit]), *down])
         return getattr(error, "hint", "") or f"journalctl -u {self.manager.unit} --since -5min"
 
     def _hold(self) -> None:
@@ -204,6 +220,16 @@ class Change:
         if self.places.state.exists():
             self._end()
 
+    def _bound_to_it(self) -> list[str]:
+        return [unit for value in self.manager.show(*BOUND).values() for unit in value.split()]
+
+    def _active(self, units: Sequence[str]) -> list[str]:
+        """Those of `units` that are active now."""
+        if not units:
+            return []
+        words = self.manager.run(["systemctl", "is-active", "--", *units]).text.split()
+        return [unit for unit, word in zip(units, words, strict=False) if word == "active"]
+
     def _require_up(self) -> State:
         self.manager.require_loaded()
         state = self.manager.state()
@@ -221,6 +247,7 @@ class Change:
         script = places.state / "rollback.sh"
         script.write_bytes(resources.files("harness.deploy").joinpath("rollback.sh").read_bytes())
         (places.state / "invocation").write_text(before.invocation + "\n")
+        (places.state / "bound").write_text("".join(f"{unit}\n" for unit in self._bound))
         (places.state / "open").touch()
         paths = (places.state, places.tried, places.kept)
         command = ["/bin/sh", str(script), self.manager.unit, *map(str, paths)]
@@ -247,6 +274,8 @@ class Change:
         """Run the script to its end in its own unit; in this process only where systemd does not know the unit."""
         places, run = self.places, self.manager.run
         done = run(["systemctl", "start", f"{places.rollback}.service"], timeout_s=ROLLBACK_TIMEOUT_S)
+        if done.timed_out:
+            return  # systemd is still at it, and a second one beside it would only disturb
         if done.status != 0 and (script := places.state / "rollback.sh").exists():
             paths = (places.state, places.tried, places.kept)
             command = ["/bin/sh", str(script), self.manager.unit, *map(str, paths)]
@@ -256,6 +285,10 @@ class Change:
             for left in places.state.iterdir():
                 left.unlink()
             places.state.rmdir()
+
+
+def _status(units: Sequence[str]) -> str:
+    return f"systemctl status {' '.join(units)}"
 
 
 @contextlib.contextmanager
@@ -269,7 +302,7 @@ def _undisturbed() -> Iterator[None]:
         signal.signal(signal.SIGHUP, before)
 
 
-def require_root() -> None:
+def require_root(what: str = "changing a unit") -> None:
     """Raise UsageError for anybody but root."""
     if os.geteuid() != 0:
-        raise UsageError("changing a unit needs root", hint="run the same command with sudo")
+        raise UsageError(f"{what} needs root", hint="run the same command with sudo")

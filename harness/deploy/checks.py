@@ -1,5 +1,6 @@
 """A scenario's checks on the machine that the harness is called on, as a trial runs them in a machine of its own."""
 
+import secrets
 import shlex
 import time
 from pathlib import Path
@@ -18,7 +19,9 @@ class Checks:
 
     def __init__(self, scenario: Scenario) -> None:
         self.scenario = scenario
-        self._env = {**workload.environment(seed=scenario.seed, unit=scenario.unit), "HARNESS_DIR": str(self._folder)}
+        # Drawn anew each time: here the data stay, and what is there from the last time must not do.
+        seed = secrets.randbelow(2**31)
+        self._env = {**workload.environment(seed=seed, unit=scenario.unit), "HARNESS_DIR": str(self._folder)}
 
     @property
     def _folder(self) -> Path:

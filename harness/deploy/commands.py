@@ -19,24 +19,24 @@ from harness.report import watch as shown
 from harness.report.ask import agreed
 from harness.report.plain import plain
 from harness.results.folder import Run
-from harness.scenario import Scenario
 from harness.unit.dropin import FILE_NAME
 
 
 @dataclass(frozen=True)
 class Wishes:
-    """What the user said of a change: without a question, with functional steps, and how long to watch."""
+    """What the user said of a change: without a question, with functional steps, how long to watch, cautions or not."""
 
     yes: bool
     steps: bool
     grace_s: float
+    with_cautions: bool = False
 
 
 def apply_run(folder: Path, unit: str, part: Part, wishes: Wishes, out: Console, err: Console) -> None:
     """`harness apply`."""
     require_root()
     run = Run.open(folder)
-    scenario = stored_scenario(run)
+    scenario = run.store.scenario()
     plan = apply.plan_apply(run, scenario, unit, part)
     if plan.before == plan.after:
         out.print(f"{plain(unit)} has it already: nothing to do", soft_wrap=True)
@@ -59,6 +59,7 @@ def rollback(unit: str, wishes: Wishes, out: Console, err: Console) -> None:
 
 def watch_unit(unit: str, since: str | None, scenario: Path | None, out: Console) -> None:
     """`harness watch`: exits with 1 when a line of the unit refused something."""
+    require_root("reading the log of a unit")
     Manager(unit).require_loaded()
     known = scenario or getattr(watch.scenario_of(unit), "path", None) or Path("SCENARIO")
     drop_in = f"/etc/systemd/system/{unit}.d/{FILE_NAME}" if lasting(unit) is not None else ""
@@ -76,16 +77,18 @@ def watch_unit(unit: str, since: str | None, scenario: Path | None, out: Console
         return
 
 
-def stored_scenario(run: Run) -> Scenario:
-    """The scenario that a run was made with, with its folder where it was then."""
-    return Scenario.model_validate({**run.facts["scenario_data"], "path": Path(run.facts["scenario_path"])})
-
-
 def _agree(plan: apply.Plan, wishes: Wishes, out: Console) -> None:
     """Show what would change, and go on only with a yes. Raises UsageError for a no, or where nobody can be asked."""
     out.print(Text(plan.diff()), soft_wrap=True)
     for note in plan.notes:
         out.print(f"[bold]note[/]  {plain(note)}", soft_wrap=True)
+    for caution in plan.cautions:
+        out.print(f"[bold yellow]caution[/]  {plain(caution)}", soft_wrap=True)
+    if wishes.yes and plan.cautions and not wishes.with_cautions:
+        raise UsageError(
+            "nothing was changed: there is a caution, and --yes alone does not answer it",
+            hint="mend the scenario and tune again, or say --with-cautions as well",
+        )
     if wishes.yes:
         return
     if not sys.stdin.isatty():

@@ -17,8 +17,8 @@ from harness.machine.kernel import SECCOMP, explained
 from harness.machine.service import JOURNAL, JOURNAL_KEPT_BYTES, journal_lines, journal_records
 from harness.unit.unitfile import parse_cat
 
-MOST_LINES = 20_000
 MOST_PATHS = 400
+READ_TIMEOUT_S = 300.0
 Kernel = Callable[[], Collection[str]]
 # Every such file of the unit's cgroup, of cgroup v1, v2 and both; then the highest descriptors of its processes.
 COUNTERS = r"""
@@ -80,7 +80,10 @@ def seen(manager: Manager, *, since: str, kernel: Kernel | None = None) -> Seen:
 
 def _records(manager: Manager, since: str, matches: list[str]) -> list[dict[str, object]]:
     manager.run(["journalctl", "--sync"], timeout_s=20.0)
-    done = manager.run([*JOURNAL, f"--lines={MOST_LINES}", f"--since={since}", *matches], kept_bytes=JOURNAL_KEPT_BYTES)
+    # No --lines=: together with --since= journalctl before 254 takes the oldest. Of too much, the end is kept.
+    done = manager.run(
+        [*JOURNAL, f"--since={since}", *matches], timeout_s=READ_TIMEOUT_S, kept_bytes=JOURNAL_KEPT_BYTES
+    )
     if done.status != 0:
         raise MachineError(
             f"the journal does not answer: {done.error_text}", hint="--since takes what journalctl takes, such as -1h"
@@ -93,7 +96,8 @@ def _kernel(manager: Manager, since: str, shown: Mapping[str, str], pids: Collec
     group = shown.get("ControlGroup") or f"/{shown.get('Slice', '')}/{manager.unit}"
     lines = []
     for record in _records(manager, since, ["_TRANSPORT=kernel", "+", "_TRANSPORT=audit"]):
-        text = str(record.get("MESSAGE") or "")
+        # journald words what it takes from the audit socket itself in a way of its own (src/journal/journald-audit.c).
+        text = re.sub(r"^SECCOMP ", "audit: type=1326 ", str(record.get("MESSAGE") or ""))
         refused = SECCOMP.search(text)
         if group in text or (refused is not None and int(refused[1]) in pids):
             lines.append(explained(text))

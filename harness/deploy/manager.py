@@ -71,13 +71,17 @@ class Manager:
         )
 
     def require_loaded(self) -> None:
-        """Raise UnitError when there is no such unit, or none that can be started."""
-        state = self.show("LoadState").get("LoadState", "")
+        """Raise UnitError when there is no such unit, none that can be started, or it is another name of one."""
+        shown = self.show("LoadState", "Id")
+        state = shown.get("LoadState", "")
         if state != "loaded":
             raise UnitError(
                 f"the unit {self.unit} is {state or 'unknown'} on this machine",
                 hint="check its name: systemctl list-unit-files --type=service",
             )
+        if (name := shown.get("Id") or self.unit) != self.unit:
+            # The log has the unit's own name alone.
+            raise UnitError(f"{self.unit} is another name of {name}", hint=f"say {name}")
 
     def text(self) -> str:
         """`systemctl cat`: the unit and its drop-ins, each below a comment with its path."""

@@ -45,6 +45,15 @@ else
         done
     fi
 fi
+# What ran before and is bound to the unit: a start of it that failed took these down, and its restart does not bring
+# them back. Sockets stand first: with the service up they would refuse to start, and then it is theirs to start it.
+for other in $(cat "$state/bound" 2>/dev/null); do
+    systemctl is-active --quiet -- "$other" && continue
+    systemctl reset-failed -- "$other" 2>/dev/null
+    case $other in *.socket) systemctl stop -- "$unit" ;; esac
+    systemctl start -- "$other"
+    case $other in *.socket) systemctl start -- "$unit" ;; esac
+done
 rmdir "$(dirname "$tried")" "$(dirname "$kept")" 2>/dev/null
 # The timer is no longer needed; its service is this one, and stopping that would end it here.
 systemctl stop "harness-rollback-$(basename "$state").timer" 2>/dev/null

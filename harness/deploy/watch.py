@@ -25,7 +25,9 @@ def follow(unit: str, *, every_s: float = EVERY_S, stopped: Callable[[], bool] =
     since, known, near = time.time(), set[str](), set[str]()
     while not stopped():
         # A second twice rather than a line never: what was told is not told again.
-        report = look(manager, since=f"@{since:.6f}", known=known)
+        began = time.time()
+        report = look(manager, since=f"@{since - 1:.6f}", known=known)
+        since = began
         new = tuple(text for text in report.near if template(text) not in near)
         if report.findings or new:
             yield Report(report.findings, new)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from harness.judge import resources
 from harness.judge.calls import walk
+from harness.judge.score import LOCALHOST
 from harness.judge.settings import Idle, Setting, place
 from harness.unit.confined import Look
 from harness.unit.needs import below
@@ -261,8 +262,9 @@ def _types(settings: Settings, look: Look) -> Iterator[str]:
         yield f"Type={kind} needs AF_UNIX to report readiness, and RestrictAddressFamilies= refuses it"
     if kind == "forking" and _value(settings, "PrivatePIDs") == "yes":
         yield "PrivatePIDs=yes does not go with Type=forking: systemd refuses the unit"
-    if _value(settings, "PrivateNetwork") == "yes" and _on(settings, "IPAddressAllow"):
-        yield "PrivateNetwork=yes leaves loopback alone, so IPAddressAllow= lets nothing through"
+    others = set(words(settings["IPAddressAllow"].values)) - LOCALHOST
+    if _value(settings, "PrivateNetwork") == "yes" and others:
+        yield "PrivateNetwork=yes leaves loopback alone, so IPAddressAllow= lets nobody else through"
     if _value(settings, "DynamicUser").lower() in TRUE and _value(settings, "PrivateTmp").lower() in FALSE:
         yield from (
             ["DynamicUser= brings PrivateTmp=, which a line here turns off"] if settings["PrivateTmp"].lines else []

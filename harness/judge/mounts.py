@@ -109,7 +109,11 @@ def tunables(setting: Setting, look: Look, process: Confined) -> Seen:
 
 
 def control_groups(setting: Setting, look: Look, process: Confined) -> Seen:
-    """ProtectControlGroups=."""
+    """ProtectControlGroups=; `private` is a namespace of its own, in which the tree may be written (257)."""
+    if setting.value == "private":
+        apart = "cgroup" in process.apart
+        yield part("", apart or None, "it has a control group namespace of its own", "")
+        return
     trees = [m for m in process.mounts if m.kind in {"cgroup", "cgroup2"}]
     left = [m.point for m in trees if not m.read_only]
     yield part("", not left if trees else None, "every tree is read-only", "writable: " + " ".join(left))

@@ -55,6 +55,10 @@ class Setting:
             return bool(self.lines) and self.value != "~"
         if self.directive.name == "User":
             return self.value not in {"", "root", "0"}
+        if self.directive.name == "DynamicUser":
+            return self.value.lower() in TRUE
+        if self.directive.name.startswith("Limit") and self.value == "infinity":
+            return False
         return bool(self.lines) and self.value not in {self.directive.default, ""}
 
 

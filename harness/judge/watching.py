@@ -32,7 +32,7 @@ _LISTS = (
     "BindPaths",
     "BindReadOnlyPaths",
 )
-_OOM = re.compile(r"constraint=(CONSTRAINT_\w+)")
+_OOM = re.compile(r"constraint=(CONSTRAINT_\w+)(?:.*\boom_memcg=([^,\s]+))?")
 _STEPS = {
     "CAPABILITIES": ("AmbientCapabilities", "CapabilityBoundingSet"),
     "SECCOMP": ("SystemCallFilter",),
@@ -135,11 +135,30 @@ def _of_kernel(line: str, seen: Seen) -> list[Cause]:
         return causes(read, unit, {})
     if "fork rejected by pids controller" in line:
         return [_limit("TasksMax", unit, "forks beyond it were rejected")]
-    constraint = _OOM.search(line)
-    memcg = "Memory cgroup out of memory" in line or (constraint is not None and constraint[1] == "CONSTRAINT_MEMCG")
-    if memcg and unit.is_set("MemoryMax"):
+    if unit.is_set("MemoryMax") and _own_limit_killed(line, seen):
         return [_limit("MemoryMax", unit, "a process was killed when the unit needed more")]
     return []
+
+
+def _own_limit_killed(line: str, seen: Seen) -> bool:
+    """Whether the kernel says that memory ran out below a limit, and that it was this unit's."""
+    if found := _OOM.search(line):
+        group = seen.unit.value("ControlGroup")
+        return found[1] == "CONSTRAINT_MEMCG" and (not group or found[2] is None or found[2].endswith(group))
+    return "Memory cgroup out of memory" in line
+
+
+def _was_own_limit(seen: Seen) -> bool:
+    """Whether a kill that systemd reports was for the unit's MemoryMax=: it words those of the whole machine alike.
+
+    The kernel's lines tell; where there are none, the unit's peak does.
+    """
+    if not seen.unit.is_set("MemoryMax"):
+        return False
+    if said := [line for line in seen.kernel if "oom-kill:" in line or "Memory cgroup out of memory" in line]:
+        return any(_own_limit_killed(line, seen) for line in said)
+    limit, peak = seen.unit.value("MemoryMax"), seen.usage.memory_peak_bytes
+    return limit.isdigit() and peak is not None and peak >= NEAR * int(limit)
 
 
 def _of_manager(message: str, seen: Seen, places: Mapping[str, Place]) -> Iterator[tuple[str, list[Cause]]]:
@@ -147,7 +166,7 @@ def _of_manager(message: str, seen: Seen, places: Mapping[str, Place]) -> Iterat
     if read.signal == "SIGSYS":
         yield message, causes(read, unit, places)
     elif "killed by the OOM killer" in message or "'oom-kill'" in message:
-        yield message, [_limit("MemoryMax", unit, "the unit needed more")] if unit.is_set("MemoryMax") else []
+        yield message, [_limit("MemoryMax", unit, "the unit needed more")] if _was_own_limit(seen) else []
     elif read.signal == "SIGXFSZ" or read.signal == "SIGXCPU":
         name = "LimitFSIZE" if read.signal == "SIGXFSZ" else "LimitCPU"
         yield message, [_limit(name, unit, f"{read.signal} is what it sends")] if unit.is_set(name) else []

@@ -11,6 +11,7 @@ from harness.machine.boot import Machine, MachineSpec
 from harness.machine.doctor import cgroup_layout
 from harness.machine.service import Service
 from harness.scenario import Scenario
+from harness.unit.dropin import FILE_NAME
 from harness.unit.exposure import overall
 
 
@@ -22,23 +23,26 @@ def inspect(scenario: Scenario) -> Inspection:
     """
     spec = MachineSpec(
         root=Path(scenario.root),
-        files=scenario.machine_files(),
+        files={**scenario.machine_files(), **applied(Path(scenario.root), scenario.unit)},
         keep_units=frozenset({scenario.unit}) if quiet.is_masked(scenario.unit) else frozenset(),
         capabilities=frozenset(scenario.capabilities),
         trees=scenario.tree_paths,
     )
     with Machine(spec) as machine:
         service = Service(machine, scenario.unit)
-        load_state = service.show(["LoadState"]).get("LoadState", "")
+        shown = service.show(["LoadState", "Id"])
+        load_state = shown.get("LoadState", "")
         if load_state != "loaded":
             raise UnitError(
                 f"the unit {scenario.unit} is {load_state or 'unknown'} in {scenario.root}",
                 hint="check its name (`systemctl list-unit-files`), install its package, or bring it with [[files]]",
             )
+        if (name := shown.get("Id") or scenario.unit) != scenario.unit:
+            raise UnitError(f"{scenario.unit} is another name of {name}", hint=f'say unit = "{name}" in the scenario')
         banner = machine.run(["systemctl", "--version"]).text.splitlines()[0]
         installed = _versions(machine)
         return Inspection(
-            unit_text=service.text(),
+            unit_text=without_applied(service.text(), scenario.unit),
             systemd_version=version_number(banner),
             systemd=banner,
             kernel=os.uname().release,
@@ -49,6 +53,21 @@ def inspect(scenario: Scenario) -> Inspection:
             exposure=overall(text) if (text := service.exposure_text()) else None,
             syscall_groups=syscall_groups(machine.run(["systemd-analyze", "syscall-filter"]).text),
         )
+
+
+def applied(root: Path, unit: str) -> dict[str, tuple[bytes, int, tuple[int, int]]]:
+    """An empty file over the drop-in that an earlier answer left in the root tree: it is no part of the unit's own."""
+    path = _applied(unit)
+    return {path: (b"", 0o644, (0, 0))} if (root / path.lstrip("/")).exists() else {}
+
+
+def without_applied(text: str, unit: str) -> str:
+    """`systemctl cat` without the heading of that empty file."""
+    return text.replace(f"\n# {_applied(unit)}\n", "")
+
+
+def _applied(unit: str) -> str:
+    return f"/etc/systemd/system/{unit}.d/{FILE_NAME}"
 
 
 def version_number(banner: str) -> int:

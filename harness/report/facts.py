@@ -1,5 +1,6 @@
 """What the report page says, as plain data: thinking about a stored run, and nothing about HTML."""
 
+import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -199,7 +200,7 @@ def _witness(run: Run, item: dict[str, Any], seen: dict[str, Observation]) -> Wi
         log=tuple(map(_cut, lines[-MOST_LINES:])),
         kernel=tuple(map(_cut, (observation.kernel if observation else ())[-MOST_LINES:])),
         left_out_lines=max(0, len(lines) - MOST_LINES),
-        command=f"harness try {run.facts['scenario_path']} --with {file}",
+        command=shlex.join(["harness", "try", str(run.facts["scenario_path"]), "--with", str(file)]),
     )
 
 

@@ -55,7 +55,7 @@ class Earlier:
         if data is None or data["state"] != "tight":
             raise UsageError(f"{run.path} has no final answer to go on from", hint="finish it, or tune without --from")
         seen = {item.trial_id: item for item in run.observations}
-        old = Scenario.model_validate({**run.facts["scenario_data"], "path": scenario.path})
+        old = run.store.scenario()
         same = not full and _same_ground(old, scenario, Inspection.from_facts(run.facts["inspection"]), inspection)
         alike = _alike(old, scenario)
         unchanged = None if _asks_for_all(old, scenario, alike) else alike

@@ -19,8 +19,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any, Self
 
+from pydantic import ValidationError
+
 from harness.errors import UsageError
 from harness.observation import Observation
+from harness.scenario import Scenario
 
 FORMAT = 1
 
@@ -161,6 +164,20 @@ class Store:
                 raise UsageError(
                     f"{file}:{number}: {error}", hint="the file was edited or damaged; start a new run with --fresh"
                 ) from error
+
+    def scenario(self) -> Scenario:
+        """The scenario that the run was made with, its folder where it was then.
+
+        Raises UsageError when this version does not read it.
+        """
+        data = {**self.facts["scenario_data"], "path": Path(self.facts["scenario_path"])}
+        try:
+            return Scenario.model_validate(data)
+        except ValidationError as error:
+            raise UsageError(
+                f"{self.folder} was made with a scenario that this version does not read: {error}",
+                hint="use the version of harness that made it",
+            ) from error
 
     def trial_folder(self, trial_id: str) -> Path:
         """Where the raw files of a trial go; one of an earlier run is RUN/ID, and that run lies beside this one."""

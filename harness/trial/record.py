@@ -159,16 +159,19 @@ def _distinct(lines: Iterable[JournalLine], *, most: int) -> list[JournalLine]:
 
 
 def _log_files(machine: Machine, written: Iterable[str]) -> list[JournalLine]:
-    """What was appended to log files: many services log there and not to the journal."""
+    """What was appended to log files: many services log there and not to the journal.
+
+    What holds a NUL is no text: /var/log/wtmp has records, whose bytes would read as a line that is new each time.
+    """
     lines = []
     for path in written:
-        if path.startswith("/var/log/"):
-            texts = machine.overlay.added_text(path, most_bytes=LOG_BYTES).splitlines()
-            found = [
-                JournalLine(priority=6, identifier=path, pid=None, message=shortened(text), from_manager=False)
-                for text in texts
-            ]
-            lines += _distinct(found, most=KEPT_FILE_LINES)
+        added = machine.overlay.added_text(path, most_bytes=LOG_BYTES) if path.startswith("/var/log/") else ""
+        texts = added.splitlines() if "\0" not in added else []
+        found = [
+            JournalLine(priority=6, identifier=path, pid=None, message=shortened(text), from_manager=False)
+            for text in texts
+        ]
+        lines += _distinct(found, most=KEPT_FILE_LINES)
     return lines
 
 

@@ -14,6 +14,7 @@ from harness.errors import MachineError
 from harness.machine import host, processes, quiet, strace, tree
 from harness.machine.boot import Machine, MachineSpec
 from harness.machine.family import Family
+from harness.machine.inspect import applied
 from harness.machine.kernel import KernelLog
 from harness.machine.sampler import Sampler, control_group
 from harness.machine.service import Service
@@ -131,6 +132,7 @@ def _spec(trial: Trial, *, with_strace: bool) -> MachineSpec:
     files = dict(scenario.machine_files())
     if trial.trace is not None and with_strace and strace.available(Path(scenario.root)):
         files |= strace.files(trial.trace, scenario.unit)
+    files |= applied(Path(scenario.root), scenario.unit)
     if trial.drop_in:
         files[f"/etc/systemd/system/{scenario.unit}.d/{DROP_IN}"] = (trial.drop_in.encode(), 0o644, (0, 0))
     units = {scenario.unit, *(companion.unit for companion in scenario.companions if companion.unit)}

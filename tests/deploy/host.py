@@ -5,7 +5,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from io import BytesIO
@@ -111,7 +111,15 @@ def unit_text(host: Host) -> str:
     return "\n".join(f"# {path}\n{host.read(path)}" for path in [f"/etc/systemd/system/{UNIT}", *paths])
 
 
-def run_folder(host: Host, drop_in: str, *, name: str = "run", state: str = "tight", ready: str = "true") -> str:
+def run_folder(
+    host: Host,
+    drop_in: str,
+    *,
+    name: str = "run",
+    state: str = "tight",
+    ready: str = "true",
+    cautions: Sequence[str] = (),
+) -> str:
     """Put a run that recommends `drop_in` on the host. Returns its path there."""
     folder = f"/srv/{name}"
     scenario = {
@@ -129,7 +137,7 @@ def run_folder(host: Host, drop_in: str, *, name: str = "run", state: str = "tig
         "inspection": {"systemd_version": Manager(UNIT, host.machine.run).version(), "unit_text": unit_text(host)},
     }
     host.write(f"{folder}/run.json", json.dumps(facts))
-    recommendation = {"format": 1, "state": state, "limits": {"state": "confirmed"}}
+    recommendation = {"format": 1, "state": state, "limits": {"state": "confirmed"}, "cautions": list(cautions)}
     host.write(f"{folder}/derived/recommendation.json", json.dumps(recommendation))
     host.write(f"{folder}/derived/{UNIT}.d/50-harness.conf", drop_in)
     return folder

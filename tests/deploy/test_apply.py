@@ -15,6 +15,7 @@ pytestmark = pytest.mark.boots
 OLD = "[Service]\nEnvironment=SETTINGS=old\nReadWritePaths=/srv\n"
 GOOD = "[Service]\nEnvironment=SETTINGS=new\nNoNewPrivileges=yes\n"
 OTHER = f"/etc/systemd/system/{UNIT}.d/10-own.conf"
+IDLE = "[Service]\nExecStart=/bin/sleep infinity\n"
 OWN = "[Service]\nEnvironment=OWN=kept\n"
 # What a drop-in can do to a service, beside what is done to the harness meanwhile.
 BAD = {
@@ -138,6 +139,58 @@ def test_nothing_is_changed_without_being_asked_for(there, options, reason):
     done = there.sh(f"harness apply {run_folder(there, GOOD)} {options}")
     assert (done.status, reason in done.error_text) == (2, True), done.error_text
     assert whole(there, OLD, GOOD) == "old"
+
+
+def test_a_caution_is_not_answered_by_yes_alone(there):
+    settled(there, OLD)
+    run = run_folder(there, GOOD, cautions=["it listens on tcp 0.0.0.0:80, but was only asked from localhost"])
+    command = f"harness apply {run} --unit {UNIT} --yes --grace 0"
+    done = there.sh(command)
+    assert (done.status, "only asked from localhost" in done.text) == (2, True), done.error_text
+    assert whole(there, OLD, GOOD) == "old"
+    assert there.sh(f"{command} --limits-only").status == 0  # the caution is not about limits, and there are none
+    assert there.sh(f"{command} --with-cautions").status == 0
+    assert whole(there, OLD, GOOD) == "new"
+
+
+def test_what_was_changed_meanwhile_is_not_overwritten(there):
+    """What was shown is what is done: another apply, or an editor, may have come in between."""
+    settled(there, OLD)
+    code = (
+        "from harness.deploy.apply import How, Plan, carry_out\n"
+        f"carry_out(Plan('{UNIT}', {GOOD!r}, 'seen before that'), How(grace_s=0))\n"
+    )
+    there.write("/srv/late.py", code)
+    done = there.sh("PYTHONPATH=/opt/harness-under-test python3 /srv/late.py")
+    assert "was changed meanwhile" in done.error_text
+    assert whole(there, OLD, GOOD) == "old"
+
+
+@pytest.mark.parametrize("what", ["never starts", "dies at once", "works"])
+def test_units_bound_to_it_are_up_again(there, until, what):
+    """A failed start takes down what requires the unit, and the start limit of a socket its socket."""
+    there.write("/etc/systemd/system/needs.service", f"[Unit]\nBindsTo={UNIT}\nAfter={UNIT}\n{IDLE}")
+    there.write("/etc/systemd/system/api.socket", "[Socket]\nListenStream=/run/api.socket\n")
+    there.sh(f"systemctl stop {UNIT}; systemctl daemon-reload; systemctl start api.socket")
+    settled(there, OLD)
+    there.sh("systemctl start needs.service")
+    text = GOOD if what == "works" else BAD[what]
+    done = there.sh(f"harness apply {run_folder(there, text)} --unit {UNIT} --yes --grace 2")
+    assert done.status == (0 if what == "works" else 1), done.error_text
+    assert whole(there, OLD, text) == ("new" if what == "works" else "old")
+    for unit in ("needs.service", "api.socket"):
+        assert there.show("ActiveState", unit=unit)["ActiveState"] == "active", unit
+    there.sh(f"systemctl stop needs.service api.socket {UNIT}; rm /etc/systemd/system/needs.service")
+    there.sh("rm /etc/systemd/system/api.socket; systemctl daemon-reload")
+    settled(there, OLD)
+
+
+def test_another_name_of_the_unit_is_told_as_such(there):
+    there.sh(f"ln -s /etc/systemd/system/{UNIT} /etc/systemd/system/alias.service; systemctl daemon-reload")
+    for command in ("watch alias.service --since -1h", "rollback alias.service --yes"):
+        done = there.sh(f"harness {command}")
+        assert (done.status, f"is another name of {UNIT}" in done.error_text) == (2, True), done.error_text
+    there.sh("rm /etc/systemd/system/alias.service; systemctl daemon-reload")
 
 
 def test_one_part_leaves_the_other_as_it_is(there):

@@ -63,6 +63,8 @@ def contradictions(text: str) -> str:
         ("ReadOnlyPaths=/srv\nReadWritePaths=/srv /srv/a", [(3, "ReadWritePaths", "/srv")]),
         ("AmbientCapabilities=", [(2, "AmbientCapabilities", "")]),
         ("PrivateTmp=no", [(2, "PrivateTmp", "")]),
+        ("NotifyAccess=all", []),
+        ("NotifyAccess=none", [(2, "NotifyAccess", "")]),
         ("IPAddressAllow=localhost", [(2, "IPAddressAllow", "")]),
         ("SystemCallErrorNumber=EPERM", [(2, "SystemCallErrorNumber", "")]),
         ("RemoveIPC=yes", [(2, "RemoveIPC", "")]),
@@ -125,7 +127,8 @@ def test_of_a_list_only_the_words_that_systemd_cannot_read_are_ignored():
         ("Type=notify\nRestrictAddressFamilies=AF_INET", "AF_UNIX"),
         ("Type=notify\nRestrictAddressFamilies=AF_INET AF_UNIX", ""),
         ("MemoryHigh=2G\nMemoryMax=1G", "MemoryHigh= is above MemoryMax="),
-        ("PrivateNetwork=yes\nIPAddressDeny=any\nIPAddressAllow=10.0.0.0/8", "lets nothing through"),
+        ("PrivateNetwork=yes\nIPAddressDeny=any\nIPAddressAllow=10.0.0.0/8", "lets nobody else through"),
+        ("PrivateNetwork=yes\nIPAddressDeny=any\nIPAddressAllow=localhost", ""),
         ("ExecStart=/bin/sleep 1 # one second", "arguments of the program"),
     ],
 )

@@ -159,6 +159,26 @@ def test_a_machine_without_memory_is_not_the_units_fault():
     assert finding.causes == ()
 
 
+@pytest.mark.parametrize(
+    ("kernel", "peak_bytes", "blamed"),
+    [
+        ("constraint=CONSTRAINT_NONE,nodemask=(null)", 1000, False),
+        ("constraint=CONSTRAINT_MEMCG,nodemask=(null),oom_memcg=/system.slice", 1000, False),
+        ("constraint=CONSTRAINT_MEMCG,nodemask=(null),oom_memcg=/system.slice/x.service", None, True),
+        ("", 1000, True),
+        ("", 500, False),
+        ("", None, False),
+    ],
+)
+def test_what_systemd_says_of_a_kill_is_held_against_the_kernels_line_or_the_peak(kernel, peak_bytes, blamed):
+    lines = (f"oom-kill:{kernel},task_memcg=/system.slice/x.service,task=x,pid=7,uid=0",) if kernel else ()
+    told = said("x.service: A process of this unit has been killed by the OOM killer.", manager=True)
+    limited = unit(MemoryMax="1000", ControlGroup="/system.slice/x.service")
+    found = report(Seen(limited, told, kernel=lines, usage=Usage(memory_peak_bytes=peak_bytes))).findings
+    assert found
+    assert any(cause.directive == "MemoryMax" for item in found for cause in item.causes) == blamed
+
+
 def test_two_lines_that_each_refuse_are_both_named():
     found = looked("sethostname: Operation not permitted", ProtectHostname="yes", CapabilityBoundingSet="cap_kill")
     assert [cause.directive for cause in found.findings[0].causes] == ["ProtectHostname", "CapabilityBoundingSet"]

@@ -236,3 +236,11 @@ class TestMemory:
         assert tiny.verdict(scenario, observation).passed, observation
         assert observation.counters.memory_peak_bytes <= 20 * 2**20
         assert observation.counters.oom_kills == 0
+
+
+def test_records_are_no_log_lines_and_text_beside_them_is(tmp_path):
+    binary = "head -c 9 /dev/zero >/var/log/app/wtmp; echo pts/1 >>/var/log/app/wtmp"
+    service = once(f"sh -c 'mkdir /var/log/app; {binary}; echo began >/var/log/app/log'")
+    seen = tiny.trial(tiny.scenario(tmp_path, service, IDLE_TABLES))
+    assert {"/var/log/app/wtmp", "/var/log/app/log"} <= set(seen.written)
+    assert [line.message for line in seen.journal if line.identifier.startswith("/var/log/app/")] == ["began"]
