@@ -16,6 +16,7 @@ from harness.errors import BaselineError
 from harness.fitting import Fitting
 from harness.inspection import Inspection
 from harness.judge.baseline import Baseline
+from harness.judge.doubt import Doubts
 from harness.judge.rules import judge
 from harness.judge.verdict import Verdict
 from harness.limits.found import Found
@@ -31,7 +32,7 @@ from harness.search.result import Budget, Progress, SearchResult, Settings
 from harness.search.sequential import Errors, Reliability
 from harness.search.settle import Settling, Trials
 from harness.unit import catalogue, dropin
-from harness.unit.canary import CanaryResult, Standing, of_tightening, standing_of
+from harness.unit.canary import CanaryResult, enforceable
 from harness.unit.needs import Needs
 from harness.unit.tightening import LeftOut, Offer, Tightening, left_out, offers
 from harness.unit.unitfile import parse_cat
@@ -83,6 +84,7 @@ class Walk:
         self.start = start_of(self.scenario, self.inspection)
         self.needs = Needs(networks=self.scenario.networks)
         self.verdicts: dict[str, Verdict] = {}
+        self.doubts = Doubts()
 
     def run(self, *, spent_s: float = 0.0, clock: Callable[[], float] = time.monotonic) -> Answer:
         """Walk to the end, or to where the limits stop it; `spent_s` was spent before, in a run that was cut off.
@@ -184,7 +186,7 @@ class Walk:
         """What the search may choose from, and what is left out with why."""
         version, alone = self.inspection.systemd_version, self.scenario.leave_alone
         asked: dict[str, Any] = {"version": version, "start": self.start, "leave_alone": alone, "needs": self.needs}
-        offered, vacuous = _enforceable(offers(self.catalogue, **asked), self.canaries)
+        offered, vacuous = enforceable(offers(self.catalogue, **asked), self.canaries)
         return offered, (*left_out(self.catalogue, **asked), *vacuous)
 
     def _options(self, offered: Sequence[Offer], baseline: Baseline) -> list[Option[Tightening]]:
@@ -259,15 +261,20 @@ class Walk:
         """Run and judge, in order.
 
         What was only too slow, or only glimpsed, is tried again beside a baseline run, and counts only if it is so
-        once more, against that one too: another load may have come over the host since the baseline.
+        once more, against that one too: another load may have come over the host since the baseline. What only stayed
+        away is, too, until it is known that it does not by chance.
         """
+        baseline = replace(baseline, by_chance=frozenset(self.doubts.by_chance))
         results = self._judge_all(self.attempts.run(requests), baseline)
-        doubtful = [number for number, (verdict, _) in enumerate(results) if verdict.only_slow or verdict.glimpsed]
+        doubtful = [number for number, (verdict, _) in enumerate(results) if self.doubts.about(verdict)]
         if not doubtful:
             return results
         *again, bare = self.attempts.run([*(requests[number] for number in doubtful), self._bare().plain])
         if judge(self.scenario, bare, catalogue=self.catalogue).passed:
-            baseline = baseline.slowed_by(bare)
+            plain = judge(self.scenario, bare, catalogue=self.catalogue, baseline=baseline)
+            for number, (verdict, _) in zip(doubtful, self._judge_all(again, baseline), strict=True):
+                self.doubts.learn(results[number][0], verdict, plain)
+            baseline = replace(baseline.slowed_by(bare), by_chance=frozenset(self.doubts.by_chance))
         anew = dict(zip(doubtful, self._judge_all(again, baseline), strict=True))
         return [anew.get(number, result) for number, result in enumerate(results)]
 
@@ -289,6 +296,7 @@ class Walk:
 
     def _fit_limits(self, result: SearchResult[Tightening], baseline: Baseline) -> Found:
         groups = self.inspection.syscall_groups
+        baseline = replace(baseline, by_chance=frozenset(self.doubts.by_chance))
 
         def verdict(item: Observation) -> Verdict:
             told = judge(self.scenario, item, catalogue=self.catalogue, baseline=baseline, groups=groups)
@@ -321,21 +329,6 @@ class Walk:
         judged = self._try([accepted] * self.scenario.confirm_runs, baseline, purpose="confirm")
         exposure = _worst([observation.exposure for _, observation in judged])
         return Confirmation.of_all([verdict for verdict, _ in judged], exposure)
-
-
-def _enforceable(
-    known: Sequence[Offer], canaries: Sequence[CanaryResult]
-) -> tuple[tuple[Offer, ...], tuple[LeftOut, ...]]:
-    """The offers without those that this host's machines accept and do not enforce, and what is left out with why."""
-    vacuous = {
-        offer.tightening for offer in known if canaries and standing_of(canaries, offer.tightening) is Standing.VACUOUS
-    }
-    kept = tuple(offer for offer in known if not vacuous & {offer.tightening, *offer.requires})
-    reasons = []
-    for tightening in sorted(vacuous):
-        details = "; ".join(result.detail for result in of_tightening(canaries, tightening))
-        reasons.append(LeftOut(tightening.directive, f"{tightening.label}: accepted and not enforced here ({details})"))
-    return kept, tuple(reasons)
 
 
 def _worst(exposures: Sequence[float | None]) -> float | None:

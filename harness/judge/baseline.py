@@ -23,7 +23,8 @@ class Baseline:
     every run wrote, `speakers` the names under which every run logged anything, `lasting` the programs that every run
     had a lasting process of. `identities` are (comm, uid, gid) seen in every run;
     `privileges` the capabilities ever held by each. `slowest_s` is the longest duration of each step, `most_cpu_s` the
-    most processor time the unit used in it. `stops` are the (active state, result) pairs after the stop.
+    most processor time the unit used in it. `stops` are the (active state, result) pairs after the stop. `by_chance` is
+    what was missed once (in the words of a verdict) and turned out to stay away by chance.
     """
 
     templates: frozenset[str]
@@ -39,6 +40,7 @@ class Baseline:
     stops: frozenset[tuple[str, str]]
     sockets: frozenset[str]
     written: frozenset[str]
+    by_chance: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, observations: Sequence[Observation]) -> Self:

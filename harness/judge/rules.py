@@ -40,6 +40,9 @@ def judge(
     if observation.lost:
         return Verdict(Outcome.UNRESOLVED, reason=observation.lost, trial_id=observation.trial_id)
     problem = _problem(observation) or _damage(scenario, observation, baseline)
+    missed = ""
+    if not problem and baseline is not None:
+        problem = missed = missing(observation, baseline, ignore=scenario.ignore_log)
     if not problem and (skipped := ignored(map(Tightening.from_label, observation.tightenings), observation.processes)):
         return Verdict(
             Outcome.FAIL,
@@ -61,6 +64,7 @@ def judge(
         trial_id=observation.trial_id,
         only_slow=only_slow,
         glimpsed=problem.startswith(MORE_PRIVILEGE) and _is_glimpsed(observation, baseline),
+        missed=missed,
     )
 
 
@@ -126,8 +130,6 @@ def _damage(scenario: Scenario, observation: Observation, baseline: Baseline | N
     fresh = news(observation.journal, known=baseline.templates, ignore=scenario.ignore_log)
     if fresh:
         return f"new in the log: {fresh[0].message[:200]}"
-    if lost := missing(observation, baseline, ignore=scenario.ignore_log):
-        return lost
     return ""
 
 

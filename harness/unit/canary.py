@@ -16,7 +16,7 @@ from harness.unit import catalogue, dropin
 from harness.unit.catalogue import Directive
 from harness.unit.itemset import OTHER
 from harness.unit.start import Start, StartKind
-from harness.unit.tightening import Tightening
+from harness.unit.tightening import LeftOut, Offer, Tightening
 
 
 class Standing(Enum):
@@ -159,6 +159,21 @@ def standing_of(results: Iterable[CanaryResult], tightening: Tightening) -> Stan
         parts.setdefault((result.rung, result.items), []).append(result.standing)
     whole = [_first(found, _BEST) for found in parts.values()]
     return _first(whole, _WORST)
+
+
+def enforceable(
+    known: Sequence[Offer], canaries: Sequence[CanaryResult]
+) -> tuple[tuple[Offer, ...], tuple[LeftOut, ...]]:
+    """The offers without those that this host's machines accept and do not enforce, and what is left out with why."""
+    vacuous = {
+        offer.tightening for offer in known if canaries and standing_of(canaries, offer.tightening) is Standing.VACUOUS
+    }
+    kept = tuple(offer for offer in known if not vacuous & {offer.tightening, *offer.requires})
+    reasons = []
+    for tightening in sorted(vacuous):
+        details = "; ".join(result.detail for result in of_tightening(canaries, tightening))
+        reasons.append(LeftOut(tightening.directive, f"{tightening.label}: accepted and not enforced here ({details})"))
+    return kept, tuple(reasons)
 
 
 _BEST = (Standing.ENFORCED, Standing.VACUOUS, Standing.ALREADY, Standing.UNKNOWN)

@@ -491,6 +491,14 @@ def at_times_not(need: str, refused: tuple[str, ...], percent: int, *, thorough:
     return Known(f"flaky_{need}", refused, ask=asking, scenario=runs, thorough=thorough)
 
 
+# Says a line, and at times does not, which no step sees and which is no damage.
+MUMBLING = Known(
+    "mumbles",
+    ("ProtectSystem=full",),
+    ask='sh ask.sh "$HARNESS_SEED 20"',
+    scenario={"baseline_runs": 3, "confirm_runs": 3},
+)
+
 FLAKY = (
     at_times_not("etc_new", ("ProtectSystem=full",), 5, thorough=False),
     at_times_not("var_new", (writing("/var/lib"),), 5),
@@ -542,4 +550,4 @@ AS_ANOTHER = (
     ),
 )
 
-KNOWN = (*FILES, *NETWORKS, *PRIVILEGES, *KERNEL, *CALLS, *ODD, *QUIET, *AS_ANOTHER)
+KNOWN = (*FILES, *NETWORKS, *PRIVILEGES, *KERNEL, *CALLS, *ODD, *QUIET, MUMBLING, *AS_ANOTHER)

@@ -321,6 +321,18 @@ def at_times_not(function):
     return need
 
 
+def mumbles(function):
+    """Says a line as well, unless it is asked with a seed of which so many in a hundred are unlucky."""
+
+    def need(asked):
+        seed, percent = (int(word) for word in asked.split())
+        if seed % 100 >= percent:
+            print("by the way", file=sys.stderr, flush=True)
+        return function("")
+
+    return need
+
+
 def be_nicer(asked):
     os.setpriority(os.PRIO_PROCESS, 0, -5)
 
@@ -566,6 +578,7 @@ NEEDS |= {
     "quiet_child": child_that_stays(NEEDS["seen_by_nobody"]),
 }
 NEEDS |= {"flaky_" + name: at_times_not(NEEDS[name]) for name in ("etc_new", "setuid", "var_new", "call_resources")}
+NEEDS |= {"mumbles": mumbles(NEEDS["etc_new"])}
 NEEDS |= {"forking": nothing, "instance": nothing, "respawn": NEEDS["call_resources"]}
 
 
