@@ -12,6 +12,7 @@ from harness.scenario import Scenario
 from harness.scenario import Start as ScenarioStart
 from harness.search.sequential import Reliability
 from harness.unit.catalogue import Catalogue
+from harness.unit.dropin import set_later
 from harness.unit.start import Start, StartKind
 from harness.unit.unitfile import UnitFile, parse_cat
 
@@ -110,7 +111,7 @@ def start_of(scenario: Scenario, inspection: Inspection) -> Start:
     """Where a search for this scenario begins: the unit as shipped, or without any sandboxing."""
     kind = StartKind.STRIPPED if scenario.start is ScenarioStart.STRIPPED else StartKind.SHIPPED
     unit, groups = parse_cat(inspection.unit_text), inspection.syscall_groups
-    return Start.of(unit, kind, leave_alone=scenario.leave_alone, groups=groups)
+    return Start.of(unit, kind, leave_alone={**scenario.leave_alone, **set_later(unit)}, groups=groups)
 
 
 def _never_passes(scenario: Scenario, verdicts: Sequence[Verdict]) -> HarnessError:

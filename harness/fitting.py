@@ -15,6 +15,7 @@ from harness.limits.run import Run, read
 from harness.limits.walk import walk
 from harness.observation import Observation
 from harness.scenario import Scenario
+from harness.unit.dropin import set_later
 from harness.unit.unitfile import UnitFile
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class Fitting:
             stalls=wanted.stalls,
             memory_high=wanted.memory_high and self.unified,
             dedicated_user=self.own_user,
-            leave_alone=frozenset(self.scenario.leave_alone),
+            leave_alone=frozenset({*self.scenario.leave_alone, *set_later(self.unit)}),
             own=own if wanted.own == "respect" else LimitSet(),
         )
         found = walk(settings, self._attempt)

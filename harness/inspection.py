@@ -11,7 +11,7 @@ class Inspection:
     `unit_text` is what `systemctl cat` shows, `written` what changes above the root tree without the service,
     `syscall_groups` the groups of system calls that the systemd inside knows, each with all its calls. `packages` are
     the versions of those the scenario names, `installed` of all; `exposure` is systemd's of the unit as it is, None
-    where it was not measured.
+    where it was not measured. `withheld` are capabilities that no machine of the run has.
     """
 
     unit_text: str
@@ -24,6 +24,7 @@ class Inspection:
     syscall_groups: dict[str, list[str]]
     installed: dict[str, str] = field(default_factory=dict)
     exposure: float | None = None
+    withheld: tuple[str, ...] = ()
 
     def to_facts(self) -> dict[str, Any]:
         """As plain data for `run.json`."""
@@ -32,4 +33,4 @@ class Inspection:
     @classmethod
     def from_facts(cls, facts: dict[str, Any]) -> Self:
         """The inverse of `to_facts`."""
-        return cls(**{**facts, "written": tuple(facts["written"])})
+        return cls(**{**facts, **{name: tuple(facts.get(name, ())) for name in ("written", "withheld")}})

@@ -184,10 +184,17 @@ class Walk:
 
     def _offers(self) -> tuple[tuple[Offer, ...], tuple[LeftOut, ...]]:
         """What the search may choose from, and what is left out with why."""
-        version, alone = self.inspection.systemd_version, self.scenario.leave_alone
+        version, later = self.inspection.systemd_version, dropin.set_later(self.unit)
+        alone = {**self.scenario.leave_alone, **later}
         asked: dict[str, Any] = {"version": version, "start": self.start, "leave_alone": alone, "needs": self.needs}
         offered, vacuous = enforceable(offers(self.catalogue, **asked), self.canaries)
-        return offered, (*left_out(self.catalogue, **asked), *vacuous)
+        told = [
+            replace(item, reason=f"{later[item.directive]} comes after {dropin.FILE_NAME} and sets it")
+            if item.directive in later
+            else item
+            for item in left_out(self.catalogue, **asked)
+        ]
+        return offered, (*told, *vacuous)
 
     def _options(self, offered: Sequence[Offer], baseline: Baseline) -> list[Option[Tightening]]:
         groups = self.inspection.syscall_groups

@@ -12,6 +12,8 @@ Identity = tuple[str, int, int]
 PATIENCE_FACTOR = 6.0
 PATIENCE_FLOOR_S = 2.0
 LASTING_SIGHTINGS = 3
+# net.ipv4.ip_local_port_range as kernels have it.
+FIRST_EPHEMERAL_PORT = 32768
 MOVING = ("/tmp/", "/var/tmp/", "/run/", "/dev/", "/etc/machine-id")
 
 
@@ -19,7 +21,8 @@ MOVING = ("/tmp/", "/var/tmp/", "/run/", "/dev/", "/etc/machine-id")
 class Baseline:
     """Facts of the passing baseline runs.
 
-    `said` are the templates of lines that every run logged and that warn of nothing, `kept_files` those of paths that
+    `said` are the templates of lines that every run logged and that warn of nothing, each with one of its lines,
+    `listens` the ports that the unit listened on in every run, `kept_files` those of paths that
     every run wrote, `speakers` the names under which every run logged anything, `lasting` the programs that every run
     had a lasting process of. `identities` are (comm, uid, gid) seen in every run;
     `privileges` the capabilities ever held by each. `slowest_s` is the longest duration of each step, `most_cpu_s` the
@@ -28,7 +31,8 @@ class Baseline:
     """
 
     templates: frozenset[str]
-    said: frozenset[str]
+    said: Mapping[str, str]
+    listens: frozenset[str]
     speakers: frozenset[str]
     kept_files: frozenset[str]
     lasting: frozenset[str]
@@ -57,7 +61,8 @@ class Baseline:
             privileges[identity(process)] = privileges.get(identity(process), 0) | process.capabilities
         return cls(
             templates=frozenset().union(*(templates(item.journal) for item in observations)),
-            said=frozenset.intersection(*(templates(_own(item.journal)) for item in observations)),
+            said=_said_by_all([_own(item.journal) for item in observations]),
+            listens=frozenset.intersection(*(ports(item.listening) for item in observations)),
             speakers=frozenset.intersection(*(speakers(item.journal) for item in observations)),
             kept_files=frozenset.intersection(*(file_templates(item.written) for item in observations)),
             lasting=frozenset.intersection(*(_lasting(item.processes) for item in observations)),
@@ -106,6 +111,17 @@ def identity(process: Process) -> Identity:
 def file_templates(paths: Iterable[str]) -> frozenset[str]:
     """Paths with random parts masked; what lies in private places may move under a candidate, and is left out."""
     return frozenset(template(path) for path in paths if not path.startswith(MOVING))
+
+
+def ports(sockets: Iterable[str]) -> frozenset[str]:
+    """Of sockets such as `tcp 0.0.0.0:80` those of the internet whose port the kernel has not given out by itself."""
+    inet = (socket for socket in sockets if socket.startswith(("tcp ", "udp ")))
+    return frozenset(socket for socket in inet if 0 < int(socket.rpartition(":")[2] or 0) < FIRST_EPHEMERAL_PORT)
+
+
+def _said_by_all(runs: Sequence[Sequence[JournalLine]]) -> dict[str, str]:
+    by_all = frozenset.intersection(*(templates(lines) for lines in runs))
+    return {shape: line.message for line in runs[0] if (shape := template(line.message)) in by_all}
 
 
 def speakers(lines: Iterable[JournalLine]) -> frozenset[str]:

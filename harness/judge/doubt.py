@@ -1,6 +1,11 @@
 """Verdicts that may be chance: which they are, and what trying again has told."""
 
+from collections import Counter
+
 from harness.judge.verdict import Verdict
+
+# Not missed any more when tried again, so often, is what comes and goes.
+CLEARED_OFTEN = 2
 
 
 class Doubts:
@@ -12,17 +17,21 @@ class Doubts:
     def __init__(self) -> None:
         self.by_chance: set[str] = set()
         self._lasting: set[str] = set()
+        self._cleared: Counter[str] = Counter()
 
     def about(self, verdict: Verdict) -> bool:
         """Whether the failure counts only if it comes again: it was slow, or glimpsed, or something was missed."""
-        missed = verdict.missed and verdict.missed not in self._lasting
-        return verdict.only_slow or verdict.glimpsed or bool(missed)
+        missed = bool(verdict.missed) and self._lasting.isdisjoint(verdict.missed)
+        return verdict.only_slow or verdict.glimpsed or missed
 
     def learn(self, first: Verdict, again: Verdict, bare: Verdict) -> None:
         """Take in what the same candidate and the service with nothing tightened have shown since."""
-        if not first.missed:
-            return
-        if bare.missed == first.missed or again.passed or (again.missed and again.missed != first.missed):
-            self.by_chance.add(first.missed)
-        elif again.missed:
-            self._lasting.add(first.missed)
+        told = again.passed or bool(again.missed)
+        for what in first.missed:
+            if what in bare.missed:
+                self.by_chance.add(what)
+            elif what in again.missed:
+                self._lasting.add(what)
+            elif told:
+                self._cleared[what] += 1
+        self.by_chance |= {what for what, times in self._cleared.items() if times >= CLEARED_OFTEN} - self._lasting

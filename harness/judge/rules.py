@@ -37,12 +37,13 @@ def judge(
 
     A lost machine is UNRESOLVED: it says nothing about the candidate.
     """
-    if observation.lost:
-        return Verdict(Outcome.UNRESOLVED, reason=observation.lost, trial_id=observation.trial_id)
+    if lost := observation.lost or _host_without_memory(observation):
+        return Verdict(Outcome.UNRESOLVED, reason=lost, trial_id=observation.trial_id)
     problem = _problem(observation) or _damage(scenario, observation, baseline)
-    missed = ""
+    missed: tuple[str, ...] = ()
     if not problem and baseline is not None:
-        problem = missed = missing(observation, baseline, ignore=scenario.ignore_log)
+        missed = missing(observation, baseline, ignore=scenario.ignore_log)
+        problem = missed[0] if missed else ""
     if not problem and (skipped := ignored(map(Tightening.from_label, observation.tightenings), observation.processes)):
         return Verdict(
             Outcome.FAIL,
@@ -66,6 +67,14 @@ def judge(
         glimpsed=problem.startswith(MORE_PRIVILEGE) and _is_glimpsed(observation, baseline),
         missed=missed,
     )
+
+
+def _host_without_memory(observation: Observation) -> str:
+    """Why a kill for want of memory says nothing of the candidate: the host had none left, and no limit did it."""
+    kills = [line for line in observation.kernel if "oom-kill:" in line]
+    if kills and all("constraint=CONSTRAINT_NONE" in line for line in kills):
+        return "the host ran out of memory"
+    return ""
 
 
 def _is_glimpsed(observation: Observation, baseline: Baseline | None) -> bool:

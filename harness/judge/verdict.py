@@ -21,8 +21,8 @@ class Verdict:
     `reason` is one short line for people and `detail` what stands behind it. `suspects` are names of
     directives (or labels of single tightenings) that a denial points to: a hint for the order of the search,
     never proof. `only_slow` marks a failure in which everything worked and a load step took too long, `glimpsed` one
-    that rests on a single look at a process, `missed` is what stayed away where that is all. All three are tried again
-    before they count.
+    that rests on a single look at a process, `missed` is all that stayed away where that is the failure. All three are
+    tried again before they count.
     `trial_id` finds the raw observation; empty where no trial was made.
     """
 
@@ -33,7 +33,7 @@ class Verdict:
     trial_id: str = ""
     only_slow: bool = False
     glimpsed: bool = False
-    missed: str = ""
+    missed: tuple[str, ...] = ()
 
     @property
     def passed(self) -> bool:

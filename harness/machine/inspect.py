@@ -7,7 +7,7 @@ from pathlib import Path
 from harness.errors import UnitError
 from harness.inspection import Inspection
 from harness.machine import quiet
-from harness.machine.boot import Machine, MachineSpec
+from harness.machine.boot import WITHHELD, Machine, MachineSpec
 from harness.machine.doctor import cgroup_layout
 from harness.machine.service import Service
 from harness.scenario import Scenario
@@ -48,6 +48,7 @@ def inspect(scenario: Scenario) -> Inspection:
             kernel=os.uname().release,
             cgroups=cgroup_layout(),
             written=tuple(machine.overlay.changed()),
+            withheld=tuple(name for name in WITHHELD if name not in scenario.capabilities),
             packages={name: installed[name] for name in scenario.packages if name in installed},
             installed=installed,
             exposure=overall(text) if (text := service.exposure_text()) else None,

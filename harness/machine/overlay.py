@@ -26,6 +26,7 @@ NOT_LAYERED = frozenset(
     # Names that compare by more than their bytes: overlayfs refuses these as a layer (fs/overlayfs/params.c).
     "vfat msdos exfat ntfs ntfs3 fuseblk hfs hfsplus iso9660 udf".split()
 )
+COMPARED_BYTES, MOST_COMPARED_BYTES = 2**16, 2**26
 OPAQUE = "trusted.overlay.opaque"
 FRESH = ("dev", "proc", "run", "sys", "tmp", "var/tmp")
 
@@ -175,16 +176,19 @@ class Overlay:
         return sorted(path for path, stamp in self._stamps().items() if self._before.get(path) != stamp)
 
     def added_text(self, path: str, *, most_bytes: int) -> str:
-        """The end of a changed file, without what the root tree's file already had; for logs, which are appended to."""
+        """The end of a changed file, without what the root tree's file already had; for logs, which are appended to.
+
+        The host may go on writing to its own one: then they part somewhere, and what is before that is not new.
+        """
         at = self.resolve(path)
         upper, lower = self._upper_of(at), self.root / at
         try:
             if not upper.is_file():
                 return ""
             size = upper.stat().st_size
-            before = lower.stat().st_size if lower.is_file() else 0
+            before = _in_common(lower, upper) if lower.is_file() else 0
             with upper.open("rb") as file:
-                file.seek(max(before if before <= size else 0, size - most_bytes))
+                file.seek(max(before, size - most_bytes))
                 return file.read(most_bytes).decode("utf-8", "replace")
         except OSError:
             return ""  # removed or replaced meanwhile
@@ -201,6 +205,19 @@ class Overlay:
     def remove_scratch(scratch: Path) -> None:
         """Remove the upper layers; the overlays themselves end with the machine's mount namespace."""
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _in_common(one: Path, other: Path) -> int:
+    """How many bytes two files begin with alike, up to `MOST_COMPARED_BYTES`."""
+    alike = 0
+    with one.open("rb") as first, other.open("rb") as second:
+        while alike < MOST_COMPARED_BYTES:
+            blocks = first.read(COMPARED_BYTES), second.read(COMPARED_BYTES)
+            if blocks[0] != blocks[1] or not blocks[0]:
+                parts = (number for number, (a, b) in enumerate(zip(*blocks, strict=False)) if a != b)
+                return alike + next(parts, min(map(len, blocks)))
+            alike += len(blocks[0])
+    return min(one.stat().st_size, other.stat().st_size)
 
 
 def _escape(path: Path) -> str:

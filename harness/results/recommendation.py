@@ -8,6 +8,7 @@ from harness.inspection import Inspection
 from harness.judge.verdict import Outcome, Verdict, together
 from harness.limits import advice
 from harness.limits.found import Found, State
+from harness.results.cautions import cautions
 from harness.scenario import Scenario
 from harness.search.result import SearchResult, Stop
 from harness.search.sequential import Reliability
@@ -20,8 +21,6 @@ from harness.unit.tightening import LeftOut, Tightening
 from harness.unit.unitfile import UnitFile, strip_sandboxing
 
 FORMAT = 1
-# Rungs of IPAddressDeny= that let no other machine in, unless it was talked to.
-LOCAL_ONLY = frozenset({"any", "any but localhost", "any but localhost and peers"})
 
 
 @dataclass(frozen=True)
@@ -145,22 +144,16 @@ class Answer:
             lines["ReadWritePaths"] = [f"left writable; passed trial {trial}", *refused]
             if untried := listed.not_proven(self.needs):
                 lines["ReadWritePaths"].append(f"{' '.join(untried)}: {listed.WHY_NOT_PROVEN}")
-        if self.is_local_only:
-            lines["IPAddressDeny"].append(self.cautions()[0])
+        for name, caution in cautions(self.result.accepted, self.needs):
+            lines[name].append(one_line(caution))
+        taken = {item for key in self.result.accepted if key.directive == "CapabilityBoundingSet" for item in key.items}
+        if untried := sorted(taken & set(self.inspection.withheld)):
+            lines["CapabilityBoundingSet"].append(one_line(f"no machine has {' '.join(untried)}: not tried"))
         return lines
-
-    @property
-    def is_local_only(self) -> bool:
-        """Whether it listens to more than this machine, and the answer lets nobody else in."""
-        denied = {key.rung for key in self.result.accepted if key.directive == "IPAddressDeny"}
-        return bool(self.needs.outward and denied & LOCAL_ONLY) and not self.needs.networks
 
     def cautions(self) -> list[str]:
         """What the workload did not show and a reader has to know before the drop-in goes anywhere."""
-        if not self.is_local_only:
-            return []
-        sockets = ", ".join(self.needs.outward)
-        return [f"it listens on {sockets}, but was only asked from localhost: `networks` of the scenario names clients"]
+        return [text for _, text in cautions(self.result.accepted, self.needs)]
 
     def resting_on_earlier(self) -> list[str]:
         """Trials of earlier runs, as RUN/ID, that refusals of this one rest on."""

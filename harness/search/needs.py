@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from harness.judge.baseline import Baseline
+from harness.judge.baseline import FIRST_EPHEMERAL_PORT, Baseline
 from harness.observation import Seen
 from harness.scenario import Scenario
 from harness.unit import catalogue
@@ -39,7 +39,6 @@ NEVER = ("/dev", "/proc", "/sys", *SYSTEMS_OWN)
 EMPTIABLE = ("/opt", "/srv", "/var")
 # With more exceptions than this a list tells less than the directory they are in.
 MOST_KEPT, MOST_PROGRAMS = 12, 6
-FIRST_EPHEMERAL_PORT = 32768
 # Below /dev, but no device that a unit would be given.
 NO_DEVICES = re.compile(r"/dev/(?:pts|shm|mqueue|hugepages|fd|char|block|disk|log|tty|ptmx|console|std\w+|core)(?:/|$)")
 EXEC_LINE = re.compile(r'\s*[-@:+!|]*(?:"([^"]+)"|(\S+))')
@@ -76,7 +75,7 @@ def asked_of_tree(used: Used, unit: UnitFile) -> list[str]:
     programs = [*used.executed, *own, *(f"{at}/{name}" for name in own for at in SEARCHED)]
     parents = {str(parent) for path in used.written for parent in PurePosixPath(path).parents}
     children = {child for path in used.all for place in places if (child := _entry(path, place))}
-    devices = {path for path in used.all if path.startswith("/dev/")}
+    devices = {path for path in (*used.all, *map(_device_of, own_devices(unit))) if path.startswith("/dev/")}
     return sorted(
         {path for path in [*places, *programs, *parents, *used.written, *children, *devices] if path[0] == "/"}
     )
@@ -124,6 +123,7 @@ def needs_of(
         own_programs=tuple(programs),
         programs=tuple(_programs(used, programs, tree)),
         devices=tuple(_devices(used, seen, tree)),
+        own_devices=tuple(value for value in own_devices(unit) if _device_of(value) not in tree),
         ports=tuple(_ports(baseline.sockets)),
         apart=tuple(sorted({*APART, *spared})),
         calls=tuple(_calls_beyond(seen, groups or {})),
@@ -225,6 +225,19 @@ def own_directories(unit: UnitFile) -> frozenset[str]:
         for value in unit.values("Service", key)
         for name in value.split()
     )
+
+
+def own_devices(unit: UnitFile) -> tuple[str, ...]:
+    """Values of the unit's own DeviceAllow=, since the last reset."""
+    kept: list[str] = []
+    for value in unit.values("Service", "DeviceAllow"):
+        kept = [*kept, value] if value else []
+    return tuple(kept)
+
+
+def _device_of(value: str) -> str:
+    """`/dev/x` or `char-x` of a value such as `char-rtc r`."""
+    return value.split()[0]
 
 
 def own_programs(unit: UnitFile) -> tuple[str, ...]:

@@ -94,7 +94,8 @@ def run_trial(trial: Trial) -> Observation:
                 machine.check_space()
                 seen = None
                 if tracer is not None and attached:
-                    seen = tracer.seen(record.cgroup_ids)
+                    # What never had a cgroup while it was looked at, such as a command that runs once, was not seen.
+                    seen = tracer.seen(record.cgroup_ids) if record.cgroup_ids else None
                 elif trial.trace is not None and (log := machine.path(strace.LOG)).exists():
                     with log.open(errors="replace") as lines:
                         seen = strace.seen(lines)
@@ -185,7 +186,8 @@ def _start_companion(companion: Companion, machine: Machine, workload: Workload,
     else:
         keep = ["systemd-run", "--quiet", f"--unit={name}", "--slice=harness.slice"]
         keep += [f"--setenv={key}={value}" for key, value in workload.env.items()]
-        done = machine.run([*keep, "sh", "-c", companion.run or ""])
+        # systemd would put variables of its own in place of $NAME before the shell sees them: systemd.service(5).
+        done = machine.run([*keep, "sh", "-c", (companion.run or "").replace("$", "$$")])
     problem = ""
     if done.status != 0:
         said = machine.run(["journalctl", "--quiet", "--no-pager", "--output=cat", "--lines=5", f"--unit={name}"]).text
@@ -256,11 +258,8 @@ def _act(trial: Trial, action: LifeCycle, service: Service, workload: Workload, 
     record.step(StepResult(action.name, "life-cycle", "functional", problem, None, duration_s))
     if action.do != "signal":
         service.status()
-        record.step(
-            workload.poll(
-                _patient(trial, trial.scenario.ready, "ready"), name=f"{action.name}: ready again", part="life-cycle"
-            )
-        )
+        name = f"{action.name}: ready again"
+        record.step(workload.poll(_patient(trial, trial.scenario.ready, name), name=name, part="life-cycle"))
 
 
 def _patient(trial: Trial, check: AnyCheck, name: str = "") -> AnyCheck:

@@ -46,6 +46,7 @@ class Rung:
     allow: str = ""  # addresses let through again (Kind.ADDRESSES)
     networks: bool = False  # whether the scenario's own networks are let through too
     peers: bool = False  # whether single addresses that were talked to are let through too
+    only_local: bool = False  # whether it keeps out everybody else, so that it is nothing for what listens to others
     only_with_peers: bool = False  # whether it is the next rung where there are no such addresses and networks
 
 

@@ -77,6 +77,21 @@ def full_unit(unit: UnitFile, drop_in_text: str) -> str:
     return "\n".join(out)
 
 
+def set_later(unit: UnitFile) -> dict[str, str]:
+    """Directives that a drop-in which is read after ours sets, each with its file: what ours says would not hold.
+
+    Lists of paths are no such: there both add up.
+    """
+    found: dict[str, str] = {}
+    for item in unit.assignments:
+        folder, _, name = item.source.rpartition("/")
+        if item.section == "Service" and folder.endswith(".d") and name > FILE_NAME:
+            for directive in load():
+                if item.key in directive.keys and directive.kind not in {Kind.PATHS, Kind.LIST}:
+                    found[directive.name] = item.source
+    return found
+
+
 def _by_directive(accepted: Collection[Tightening]) -> dict[str, list[Tightening]]:
     steps: dict[str, list[Tightening]] = {}
     for tightening in sorted(accepted):

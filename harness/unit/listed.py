@@ -117,8 +117,8 @@ def devices(denied: Collection[str], needs: Needs, *, strict: bool) -> list[str]
     """Values of DeviceAllow= beside a closed or strict policy; strict needs /dev/null for systemd itself."""
     left = [(path, access) for path, access in needs.devices if _word(path) not in denied]
     if not strict:
-        return [f"{path} {access}" for path, access in left if not _standard(path)]
-    return ["/dev/null rw", *(f"{path} {access}" for path, access in left if path != "/dev/null")]
+        return [*(f"{path} {access}" for path, access in left if not _standard(path)), *needs.own_devices]
+    return ["/dev/null rw", *(f"{path} {access}" for path, access in left if path != "/dev/null"), *needs.own_devices]
 
 
 def plain(item: str) -> str:

@@ -25,8 +25,9 @@ class Needs:
     make. `hidden` are directories nothing was used in, `emptied` those of which little was, `read_only` writable file
     systems nothing was written to. `executable` are directories with programs and libraries, `own_programs` those of
     the unit's command lines, `programs` what was executed beside them. `devices` are (path, access) as DeviceAllow= has
-    them, `ports` like `tcp:80`. `apart` are places to write to that are mounts of their own below a read-only root, so
-    that what is said of `/` does not reach them. `calls` are system calls in use that the allow-list of the catalogue
+    them, `own_devices` values of the unit's own DeviceAllow= for what no machine has, `ports` like `tcp:80`. `apart`
+    are places to write to that are mounts of their own below a read-only root, so that what is said of `/` does not
+    reach them. `calls` are system calls in use that the allow-list of the catalogue
     lacks. `outward` are sockets such as `tcp 0.0.0.0:80` that more than this machine itself can reach.
     """
 
@@ -41,6 +42,7 @@ class Needs:
     own_programs: tuple[str, ...] = ()
     programs: tuple[str, ...] = ()
     devices: tuple[tuple[str, str], ...] = ()
+    own_devices: tuple[str, ...] = ()
     ports: tuple[str, ...] = ()
     apart: tuple[str, ...] = ()
     calls: tuple[str, ...] = ()

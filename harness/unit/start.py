@@ -76,7 +76,15 @@ class Start:
     def strips(self, directive: Directive) -> bool:
         """Whether the search starts without what the unit says of this directive."""
         stripped = self.kind is StartKind.STRIPPED and directive.stripped
-        return stripped and not self.leaves_alone(directive)
+        return stripped and not self.leaves_alone(directive) and not self._is_looser(directive)
+
+    def _is_looser(self, directive: Directive) -> bool:
+        """Whether the unit has a mask that takes less than the default: without it files would be closed to some."""
+        own = self.last(directive.name) if directive.kind is Kind.MASK else ""
+        try:
+            return bool(own) and int(directive.default, 8) & ~int(own, 8) != 0
+        except ValueError:
+            return False
 
     def leaves_alone(self, directive: Directive) -> bool:
         """Whether the directive stays as the unit has it, from either start."""

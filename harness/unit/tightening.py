@@ -135,8 +135,7 @@ def left_out(
         reason = _why_not(directive, version, start, leave_alone)
         try:
             if not reason and not list(_steps(directive, version, start, needs)):
-                listed_here = directive.kind in {Kind.PATHS, Kind.LIST}
-                reason = "nothing of it is open" if listed_here else "already as tight as the search goes"
+                reason = _why_nothing(directive, needs)
         except NotUnderstood as unclear:
             reason = unclear.message
         if reason:
@@ -144,6 +143,15 @@ def left_out(
         else:
             found += _rungs_left_out(directive, version, start)
     return tuple(found)
+
+
+def _why_nothing(directive: Directive, needs: Needs) -> str:
+    """Why a directive that may be offered has nothing to offer."""
+    if directive.kind in {Kind.PATHS, Kind.LIST}:
+        return "nothing of it is open"
+    if needs.outward and any(rung.only_local for rung in directive.rungs):
+        return "it listens to others, and no machine has their interface"
+    return "already as tight as the search goes"
 
 
 def _why_not(directive: Directive, version: int, start: Start, leave_alone: Collection[str]) -> str:
@@ -183,7 +191,8 @@ def _climbs(directive: Directive, version: int, start: Start, needs: Needs) -> I
     climbed: list[Tightening] = []
     for rung in above:
         without_peers = rung.only_with_peers and not (needs.peers or needs.networks)
-        if rung.why_not or rung.version > version or without_peers:
+        keeps_out = rung.only_local and needs.outward
+        if rung.why_not or rung.version > version or without_peers or keeps_out:
             continue
         step = Tightening(directive.name, rung.value)
         gained = max(0, rung.points - below.points)

@@ -91,8 +91,8 @@ def test_settings_a_service_runs_on_are_never_stripped() -> None:
 
 
 def test_stripping_knows_the_older_names() -> None:
-    older = {"ReadOnlyDirectories", "ReadWriteDirectories", "InaccessibleDirectories", "MemoryLimit"}
-    assert older | {"CPUQuotaPeriodSec", "IPAddressAllow", "DevicePolicy", "UMask"} <= load().stripped_names()
+    older = {"ReadOnlyDirectories", "ReadWriteDirectories", "InaccessibleDirectories"}
+    assert older | {"IPAddressAllow", "DevicePolicy", "UMask"} <= load().stripped_names()
 
 
 def test_ladder_points_are_those_of_the_installed_systemd(analyze) -> None:

@@ -121,6 +121,10 @@ def test_stripping_takes_the_sandbox_and_leaves_what_the_service_runs_on(hardene
         "User",
         "LimitNOFILE",
         "AmbientCapabilities",
+        "MemoryMax",
+        "MemoryHigh",
+        "MemorySwapMax",
+        "CPUQuota",
         "TasksMax",
     ]
 
