@@ -20,14 +20,14 @@ _TROUBLE = re.compile(
 _LEADS_TO = ("Traceback (most recent call last)", " ", "\t")
 _MASKS = (
     (re.compile(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b", re.IGNORECASE), "<id>"),
+    # Random tokens have small and large letters and digits in one word: the session of a mail server after `=`, or the
+    # name that a mailer gives to a message.
+    (re.compile(r"(?<=[<=])(?=[\w+/]*[a-z])(?=[\w+/]*[A-Z])(?=[\w+/]*\d)[\w+/]{8,}={0,2}"), "<id>"),
+    (re.compile(r"(?<![\w-])(?=[\w-]*[a-z])(?=[\w-]*[A-Z])(?=[\w-]*\d)[\w-]{12,}"), "<id>"),
     (re.compile(r"\b0x[0-9a-f]+\b", re.IGNORECASE), "<n>"),
     (re.compile(r"\b(?=[0-9a-f]*\d)[0-9a-f]{6,}\b", re.IGNORECASE), "<n>"),
     (re.compile(r"(?<=[./_-])(?=[A-Za-z]*\d)[A-Za-z0-9]{6,}\b"), "<name>"),
-    # Random tokens, such as the session of a mail server: small and large letters and digits in one word.
-    (re.compile(r"\b(?=[\w+/]*[a-z])(?=[\w+/]*[A-Z])(?=[\w+/]*\d)[\w+/]{8,}={0,2}"), "<id>"),
     (re.compile(r"\d+"), "<n>"),
-    # What has numbers with letters between them, such as the name that a mailer gives to a message.
-    (re.compile(r"[\w-]*<n>[\w-]*[A-Za-z][\w-]*<n>(?:[\w-]|<n>)*"), "<id>"),
     # What was refused before for one reason, and is now for another, is no loss.
     (re.compile(r"permission denied|operation not permitted|read-only file system", re.IGNORECASE), "<refused>"),
     (re.compile(r"\b(?:EACCES|EPERM|EROFS)\b"), "<refused>"),

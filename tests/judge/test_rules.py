@@ -70,6 +70,33 @@ def test_a_stop_that_could_not_be_read_fails_even_without_a_baseline():
     assert verdict(observation(after_stop=UnitState())).failed
 
 
+def test_a_port_that_is_no_longer_listened_on_is_missed():
+    before = baseline(observation(listening=("tcp 127.0.0.1:80", "tcp [::]:80", "udp 0.0.0.0:45000", "netlink 0")))
+    found = verdict(observation(listening=("tcp 127.0.0.1:80",)), before)
+    assert (found.failed, found.reason) == (True, "no longer listens: tcp [::]:80")
+    assert found.missed == ("no longer listens: tcp [::]:80",)
+
+
+def test_all_that_stays_away_is_told_and_ignored_lines_are_not():
+    before = baseline(observation(journal=(line("took 3 ms"), line("began")), written=("/var/lib/x",)))
+    assert verdict(observation(), before).missed == (
+        "no longer written: /var/lib/x",
+        "no longer logged: began",
+        "no longer logged: took <n> ms",
+        "no longer logs anything: tiny",
+    )
+    scenario = SCENARIO.model_copy(update={"ignore_log": (r"took \d+ ms",)})
+    assert "no longer logged: took <n> ms" not in verdict(observation(), before, scenario).missed
+
+
+def test_a_host_without_memory_says_nothing_of_the_candidate():
+    kill = "oom-kill:constraint=CONSTRAINT_{},nodemask=(null),task_memcg=/a,task=tiny,pid=40,uid=0"
+    killed = {"counters": Counters(oom_kills=1)}
+    assert verdict(observation(**killed, kernel=(kill.format("NONE"),)), baseline()).outcome is Outcome.UNRESOLVED
+    assert verdict(observation(**killed, kernel=(kill.format("MEMCG"),)), baseline()).failed
+    assert verdict(observation(**killed), baseline()).failed
+
+
 def test_ignored_lines_do_not_fail():
     scenario = SCENARIO.model_copy(update={"ignore_log": ("chown",)})
     assert verdict(observation(journal=(line("cannot chown"),)), baseline(), scenario).passed

@@ -155,6 +155,15 @@ def test_added_text_is_what_was_appended(overlay, root):
     assert overlay.added_text("/var/log/none", most_bytes=100) == ""
 
 
+def test_what_the_host_appends_meanwhile_is_not_what_was_added(overlay, root):
+    (root / "var/log/app.log").write_text("old line\nof the host\nmuch of it\n")
+    overlay.put("/var/log/app.log", b"old line\nof the trial\n")
+    assert overlay.added_text("/var/log/app.log", most_bytes=100) == "trial\n"
+    (root / "var/log/app.log").write_bytes(bytes(100_000) + b"host")
+    overlay.put("/var/log/app.log", bytes(100_000) + b"new")
+    assert overlay.added_text("/var/log/app.log", most_bytes=100) == "new"
+
+
 def test_plan_escapes_what_overlayfs_splits_at(root, tmp_path):
     scratch = tmp_path / "odd:name,here"
     scratch.mkdir()

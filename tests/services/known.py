@@ -513,6 +513,12 @@ IDLE_STEPS = ({"name": "later", "run": "true"}, {"name": "much later", "run": "t
 QUIET = (
     Known("quiet_file", ("ProtectSystem=full",), because={"ProtectSystem=full": "no longer written: /etc/known-new"}),
     Known("quiet_warning", CHROOTING, because={CHROOT: "cannot do what I am for"}),
+    Known(
+        "quiet_port",
+        (NETWORK, families("AF_INET6")),
+        because={families("AF_INET6"): "no longer listens: tcp [::]:4711", NETWORK: "no longer listens: tcp [::]:4711"},
+        steps=IDLE_STEPS,
+    ),
     Known("quiet_line", CHROOTING, because={CHROOT: "no longer logged: did what I am for"}),
     Known(
         "quiet_child",

@@ -321,6 +321,19 @@ def at_times_not(function):
     return need
 
 
+def listen_on_the_side(asked, kept=[]):  # noqa: B006
+    """Listens to IPv6 as well, for those who come by it; where it may not, nobody hears of it."""
+    import contextlib
+    import socket
+
+    with contextlib.suppress(OSError):
+        listener = socket.socket(socket.AF_INET6, socket.SOCK_STREAM)
+        listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        listener.bind(("::", 4711))
+        listener.listen()
+        kept.append(listener)
+
+
 def mumbles(function):
     """Says a line as well, unless it is asked with a seed of which so many in a hundred are unlucky."""
 
@@ -578,6 +591,7 @@ NEEDS |= {
     "quiet_child": child_that_stays(NEEDS["seen_by_nobody"]),
 }
 NEEDS |= {"flaky_" + name: at_times_not(NEEDS[name]) for name in ("etc_new", "setuid", "var_new", "call_resources")}
+NEEDS |= {"quiet_port": listen_on_the_side}
 NEEDS |= {"mumbles": mumbles(NEEDS["etc_new"])}
 NEEDS |= {"forking": nothing, "instance": nothing, "respawn": NEEDS["call_resources"]}
 

@@ -7,11 +7,11 @@ from hypothesis import strategies as st
 
 from harness.errors import UnitError
 from harness.unit.catalogue import Directive, Kind, load
-from harness.unit.dropin import full_unit, render
+from harness.unit.dropin import full_unit, render, set_later
 from harness.unit.needs import NOTHING, Needs
 from harness.unit.start import Start, StartKind
 from harness.unit.tightening import Tightening, offers
-from harness.unit.unitfile import UnitFile, parse, strip_sandboxing
+from harness.unit.unitfile import UnitFile, parse, parse_cat, strip_sandboxing
 
 EXPECTED = Path(__file__).parent / "expected"
 VERSION = 252
@@ -64,6 +64,24 @@ def test_the_tightest_drop_in_of_a_stripped_unit_is_the_stored_one(hardened: Uni
 
 def test_the_drop_in_that_undoes_a_hardened_unit_is_the_stored_one(hardened: UnitFile) -> None:
     compare_whole(render([], Start.of(hardened, StartKind.STRIPPED)), "undone.conf")
+
+
+def test_what_a_later_drop_in_sets_is_known() -> None:
+    texts = {
+        "/lib/systemd/system/a.service": "ProtectHome=yes\nPrivateTmp=yes",
+        "/etc/systemd/system/a.service.d/10-first.conf": "UMask=0022",
+        "/etc/systemd/system/a.service.d/override.conf": "ProtectHome=read-only\nReadWritePaths=/srv\nMemoryMax=1G",
+        "/etc/systemd/system/service.d/90-all.conf": "NoNewPrivileges=yes",
+    }
+    unit = parse_cat("\n".join(f"# {path}\n[Service]\n{text}\n" for path, text in texts.items()))
+    *_, override, every = texts
+    assert set_later(unit) == {"ProtectHome": override, "MemoryMax": override, "NoNewPrivileges": every}
+
+
+def test_devices_of_the_unit_that_no_machine_has_stay() -> None:
+    needs = Needs(own_devices=("char-pps rw",))
+    text = render(steps("DevicePolicy=closed"), Start(StartKind.STRIPPED), needs=needs)
+    assert lines(text, "DeviceAllow") == ["DeviceAllow=char-pps rw"]
 
 
 def test_the_full_unit_is_the_stored_one(hardened: UnitFile) -> None:

@@ -10,6 +10,12 @@ def shipped(text: str) -> Start:
     return Start.of(parse(f"[Service]\nExecStart=/bin/true\n{text}"), StartKind.SHIPPED)
 
 
+@pytest.mark.parametrize(("own", "is_stripped"), [("0002", False), ("0000", False), ("0027", True), ("odd", True)])
+def test_a_mask_that_takes_less_than_the_default_is_no_sandbox(own, is_stripped):
+    start = Start.of(parse(f"[Service]\nUMask={own}\n"), StartKind.STRIPPED)
+    assert start.strips(load()["UMask"]) is is_stripped
+
+
 def rung_of(name: str, text: str) -> str:
     return standing(load()[name], shipped(text))[0].value
 

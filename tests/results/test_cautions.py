@@ -1,0 +1,32 @@
+"""Whom an answer keeps out without a trial that could tell."""
+
+import pytest
+
+from harness.results.cautions import cautions
+from harness.unit.needs import Needs
+from harness.unit.tightening import Tightening
+
+OUTWARD = ("tcp 0.0.0.0:80",)
+PRIVATE = ("IPAddressDeny=any but local networks",)
+LOCAL = (*PRIVATE, "IPAddressDeny=any but localhost and peers", "IPAddressDeny=any but localhost")
+
+
+@pytest.mark.parametrize(
+    ("labels", "needs", "told"),
+    [
+        ((), Needs(outward=OUTWARD, peers=("192.0.2.9",)), ()),
+        (PRIVATE, Needs(outward=OUTWARD), ("only private networks get there",)),
+        (LOCAL, Needs(outward=OUTWARD), ("only asked from localhost",)),
+        (LOCAL, Needs(outward=OUTWARD, networks=("10.0.0.0/8",)), ()),
+        (LOCAL, Needs(), ()),
+        (LOCAL[:2], Needs(peers=("192.0.2.9",)), ()),
+        (LOCAL, Needs(peers=("127.0.0.53", "192.0.2.9")), ("tried to reach 192.0.2.9, which IPAddressDeny=",)),
+        (PRIVATE, Needs(peers=("10.1.2.3", "fe80::1")), ()),
+        (LOCAL[:1], Needs(peers=("192.0.2.9",), networks=("192.0.2.0/24",)), ()),
+        (("PrivateNetwork=yes",), Needs(peers=("10.1.2.3",)), ("which PrivateNetwork=",)),
+    ],
+)
+def test_what_is_told(labels, needs, told):
+    found = list(cautions([Tightening.from_label(label) for label in labels], needs))
+    assert len(found) == len(told)
+    assert all(part in text for part, (_, text) in zip(told, found, strict=True))
