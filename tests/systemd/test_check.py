@@ -6,6 +6,7 @@ import functools
 import itertools
 import json
 import re
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -327,6 +328,8 @@ def checked() -> tuple[tuple[Checked, ...], dict[str, tuple[str, str]]]:
         units = [f"{name}.service" for name in [*installed(), "everything", "guide"]]
         for unit in units:
             machine.run(["systemctl", "start", unit])
+        # An image may have some of systemd's own masked.
+        units = [unit for unit in units if Service(machine, unit).show(["LoadState"])["LoadState"] != "masked"]
         result = [_look(machine, unit, number) for number, unit in enumerate(units)]
         machine.run(["systemctl", "daemon-reload"])
         machine.run(["systemctl", "start", *(each.twin for each in result if each.claims)])
@@ -410,6 +413,7 @@ def test_filters_that_are_not_loaded_are_missed() -> None:
     assert found["ProtectHome"] is Hold.ENFORCED
 
 
+@pytest.mark.skipif(cgroup_layout() == "v2", reason="nspawn of 257 lets machines load BPF programs by itself")
 def test_an_address_filter_that_cannot_be_loaded_is_missed() -> None:
     assert held(WithoutBpf)["IPAddressDeny"] is Hold.ABSENT
 
@@ -440,7 +444,7 @@ COMMAND = "import sys; sys.argv[0] = 'harness'; from harness.cli import main; ma
 
 def command(machine: Machine, *arguments: str) -> Output:
     """The command line, called in a machine whose systemd is then `this host`."""
-    python = f"{INSIDE}/.venv/bin/python"
+    python = f"{INSIDE}/.venv/bin/python" if (PROJECT / ".venv").exists() else sys.executable
     argv = ["env", f"PYTHONPATH={INSIDE}", python, "-c", COMMAND, "check", *arguments]
     return machine.run(argv)
 
