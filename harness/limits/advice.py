@@ -105,8 +105,11 @@ def _each(found: Found) -> Iterator[Advice]:
         yield _tasks(found, limits.tasks, found.tasks)
     if limits.files is not None and found.files is not None:
         highest = int(found.files.largest)
-        reason = f"highest descriptor {highest} in {found.files.runs} sampled runs; a spike between samples is not seen"
-        yield Advice("LimitNOFILE", str(limits.files), (reason,), _data(limits.files, found.files, None))
+        reasons = (
+            f"highest descriptor {highest} in {found.files.runs} sampled runs; a spike between samples is not seen",
+            "for as many clients as the workload had at once: each more takes a descriptor, or several",
+        )
+        yield Advice("LimitNOFILE", str(limits.files), reasons, _data(limits.files, found.files, None))
     if limits.processes is not None and found.tasks is not None:
         reason = "as TasksMax=: the unit's user is its own"
         yield Advice("LimitNPROC", str(limits.processes), (reason,), _data(limits.processes, found.tasks, None))
