@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from harness.attempts import OBSERVE, Attempts, Request
 from harness.errors import BaselineError, HarnessError, MachineError
 from harness.inspection import Inspection
+from harness.judge.baseline import Baseline
 from harness.judge.rules import judge
 from harness.judge.verdict import Outcome, Verdict
 from harness.observation import Observation, Seen
@@ -65,10 +66,16 @@ class Bare:
         self.seen = traced.seen
         if not self._earlier:
             return self._passing(observations)
-        swift = self.seen is not None and self.seen.tracer == SWIFT_TRACER
-        if swift and judge(self._scenario, traced, catalogue=self._catalogue).passed:
+        if self._is_as_before(traced) and judge(self._scenario, traced, catalogue=self._catalogue).passed:
             return [*self._earlier, *self._passing([traced])]
         return self._passing(self._attempts.run(plain))
+
+    def _is_as_before(self, traced: Observation) -> bool:
+        """Whether the same processes run as the same users and listen on the same ports, and at their own pace."""
+        if traced.lost or self.seen is None or self.seen.tracer != SWIFT_TRACER:
+            return False
+        now, before = Baseline.of([traced]), Baseline.of(self._earlier)
+        return now.identities == before.identities and now.listens == before.listens
 
     def run_plain(self) -> list[Observation]:
         """The same without a traced one. Raises as `run` does."""

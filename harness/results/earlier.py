@@ -17,14 +17,13 @@ from harness.judge.verdict import Outcome, Verdict
 from harness.observation import Observation
 from harness.results.folder import Run
 from harness.results.store import Store
-from harness.scenario import INSIDE, Scenario
-from harness.search.options import Option
+from harness.scenario import Scenario
+from harness.search.options import MIN_RISK, Option
 from harness.search.result import Refusal, SearchResult
-from harness.unit.needs import below
 from harness.unit.tightening import Tightening
 
 # What passed before is all but certain to pass; what was refused, and is in doubt, all but certain to fail again.
-ACCEPTED_RISK = 0.003
+ACCEPTED_RISK = MIN_RISK
 DOUBTED_RISK = 0.95
 
 
@@ -69,7 +68,7 @@ class Earlier:
             else:
                 doubted.add(key)
         accepted = frozenset(Tightening.from_label(item["label"]) for item in data["settings"])
-        reliable = same and not data["baseline"]["failures"] and _same_surroundings(old, scenario, run.facts["files"])
+        reliable = same and not data["baseline"]["failures"] and _same_surroundings(old, scenario)
         baseline = _baseline(run, data["verdicts"], changed=_names(old) - alike) if reliable else ()
         return cls(run.name, accepted, stand, frozenset(doubted), baseline)
 
@@ -155,18 +154,14 @@ def _same_ground(old: Scenario, new: Scenario, before: Inspection, now: Inspecti
     return same_start and same_system and versions
 
 
-def _same_surroundings(old: Scenario, new: Scenario, files: Mapping[str, str]) -> bool:
-    """Whether the service meets what it met then: companions, files (their digests were `files`), trees, the same user.
+def _same_surroundings(old: Scenario, new: Scenario) -> bool:
+    """Whether the service meets what it met then: companions, trees, capabilities, the same user.
 
-    As another user it has two baselines, and the earlier run does not say which is which.
+    As another user it has two baselines, and the earlier run does not say which is which. Files may be others: what the
+    service is with them is compared once it was seen.
     """
     alike = all(getattr(old, name) == getattr(new, name) for name in ("companions", "trees", "capabilities"))
-    return alike and not new.run_as and _of_service(files) == _of_service(new.digests())
-
-
-def _of_service(files: Mapping[str, str]) -> dict[str, str]:
-    """What is put into the machine for the service, not for the steps."""
-    return {path: digest for path, digest in files.items() if not below(path, INSIDE)}
+    return alike and not new.run_as
 
 
 def _checks(scenario: Scenario) -> dict[str, Any]:
