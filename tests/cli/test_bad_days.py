@@ -19,7 +19,8 @@ PRIVATE_MOUNTS = ("unshare", "--mount", "--propagation", "private", "sh", "-euc"
 def nothing_left(until) -> Iterator[None]:
     before = leftovers()
     yield
-    until(lambda: not leftovers() - before)
+    # Another test may have killed a harness meanwhile, and removes what that left with its next start.
+    until(lambda: not leftovers() - before, within_s=120.0)
 
 
 @pytest.fixture

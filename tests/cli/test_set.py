@@ -34,9 +34,9 @@ stdout_contains = "UMask={umask}"
 
 
 @pytest.mark.boots
-@pytest.mark.parametrize(("start", "umask"), [("stripped", "0022"), ("shipped", "0007")])
+@pytest.mark.parametrize(("start", "umask"), [("stripped", "0022"), ("shipped", "0077")])
 def test_the_baseline_is_tried_where_a_search_begins(tmp_path, start, umask):
-    service = tiny.IDLE + "UMask=0007\n"
+    service = tiny.IDLE + "UMask=0077\n"
     tiny.write(tmp_path, service, UMASK.format(umask=umask), head=f'start = "{start}"')
     assert harness("try", "tiny.toml", folder=tmp_path).status == 0
 
