@@ -181,9 +181,9 @@ class Change:
             self._release()
         if self._kept and state.up and not down:
             return
-        failed = self._begun and isinstance(error, HarnessError | OSError)
-        if failed or isinstance(error, RolledBackError) or self._kept:
-            told = "it was made lasting" if error is None else getattr(error, "message", str(error))
+        failed = isinstance(error, RolledBackError) or (self._begun and isinstance(error, HarnessError | OSError))
+        if failed or self._kept:
+            told = getattr(error, "message", str(error)) if failed else "it was made lasting"
             raise RolledBackError(
                 f"{told}\n{self._outcome(state, down)}", hint=self._hint(state, down, error)
             ) from error
