@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from harness.judge.baseline import FIRST_EPHEMERAL_PORT, Baseline
+from harness.judge.baseline import Baseline, ports
 from harness.observation import Seen
 from harness.scenario import Scenario
 from harness.unit import catalogue
@@ -298,21 +298,15 @@ def _devices(used: Used, seen: Seen | None, tree: Tree) -> list[tuple[str, str]]
 
 def _ports(sockets: Iterable[str]) -> list[str]:
     """`tcp:80` of `tcp 0.0.0.0:80`; ports given out by the kernel are no ports of the service."""
-    found = set()
-    for socket in sockets:
-        kind, _, address = socket.partition(" ")
-        port = int(address.rpartition(":")[2] or 0) if kind in ("tcp", "udp") else 0
-        if 0 < port < FIRST_EPHEMERAL_PORT:
-            found.add(f"{kind}:{port}")
-    return sorted(found)
+    return sorted({f"{socket.partition(' ')[0]}:{int(socket.rpartition(':')[2])}" for socket in ports(sockets)})
 
 
 def _outward(sockets: Iterable[str]) -> list[str]:
     """Listening sockets whose address is not loopback's; ports given out by the kernel are no ports of the service."""
     found = []
-    for socket in sorted(sockets):
+    for socket in sorted(ports(sockets)):
         address = socket.rpartition(" ")[2].rpartition(":")[0].strip("[]")
-        if _ports([socket]) and not ipaddress.ip_address(address).is_loopback:
+        if not ipaddress.ip_address(address).is_loopback:
             found.append(socket)
     return found
 
