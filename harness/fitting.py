@@ -15,7 +15,6 @@ from harness.limits.run import Run, read
 from harness.limits.walk import walk
 from harness.observation import Observation
 from harness.scenario import Scenario
-from harness.unit.dropin import set_later
 from harness.unit.unitfile import UnitFile
 
 if TYPE_CHECKING:
@@ -30,13 +29,14 @@ class Fitting:
     """The hardened candidate whose limits are sought, and how its trials are made and judged.
 
     `judge` turns an observation into a verdict; `stop` says why no further trial may be made, "" when it may; `heard`
-    is told of each phase. `unified` says that the host has cgroup v2 alone, and so what only that has; `own_user`
-    that nobody else runs as the user that the unit runs as.
+    is told of each phase. `unified` says that the host has cgroup v2 alone, and so what only that has; `leave_alone`
+    are directives to stay as the unit has them, `own_user` says that nobody else runs as the unit's user.
     """
 
     scenario: Scenario
     unit: UnitFile
     unified: bool
+    leave_alone: frozenset[str]
     own_user: bool
     candidate: Request
     attempts: Attempts
@@ -56,7 +56,7 @@ class Fitting:
             stalls=wanted.stalls,
             memory_high=wanted.memory_high and self.unified,
             dedicated_user=self.own_user,
-            leave_alone=frozenset({*self.scenario.leave_alone, *set_later(self.unit)}),
+            leave_alone=self.leave_alone,
             own=own if wanted.own == "respect" else LimitSet(),
         )
         found = walk(settings, self._attempt)

@@ -155,7 +155,8 @@ class Seen:
     """What a traced pass saw the unit use: names as the kernel's manual pages have them.
 
     Paths are as they were given, absolute ones with the links of their directories followed. `capabilities` are the
-    numbers of those asked for and granted; None where the tracer or this kernel cannot tell.
+    numbers of those asked for and granted; None where the tracer or this kernel cannot tell. `refused` are calls that
+    the kernel answered each time with EPERM, EACCES or ENOSYS.
     """
 
     calls: tuple[str, ...]
@@ -167,6 +168,7 @@ class Seen:
     executed: tuple[str, ...]
     namespaces: tuple[str, ...]
     writable_code: bool
+    refused: tuple[str, ...] = ()
     tracer: str = "bpftrace"
 
 

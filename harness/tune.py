@@ -184,9 +184,8 @@ class Walk:
 
     def _offers(self) -> tuple[tuple[Offer, ...], tuple[LeftOut, ...]]:
         """What the search may choose from, and what is left out with why."""
-        version, later = self.inspection.systemd_version, dropin.set_later(self.unit)
-        alone = {**self.scenario.leave_alone, **later}
-        asked: dict[str, Any] = {"version": version, "start": self.start, "leave_alone": alone, "needs": self.needs}
+        later = dropin.set_later(self.unit)
+        asked: dict[str, Any] = {"version": self.inspection.systemd_version, "start": self.start, "needs": self.needs}
         offered, vacuous = enforceable(offers(self.catalogue, **asked), self.canaries)
         told = [
             replace(item, reason=f"{later[item.directive]} comes after {dropin.FILE_NAME} and sets it")
@@ -320,6 +319,7 @@ class Walk:
             scenario=self.scenario,
             unit=self.unit,
             unified=self.inspection.cgroups == "v2",
+            leave_alone=frozenset(self.start.leave_alone),
             own_user=self.start.has_user and (self.scenario.limits.dedicated_user or self.start.dynamic_user),
             candidate=Request(self.render(result.accepted), labels(result.accepted)),
             attempts=self.attempts,

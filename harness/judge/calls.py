@@ -112,7 +112,7 @@ class Walk:
         for word in found:
             name = word.partition(":")[0]
             calls = self._groups.get(name, frozenset()) if name.startswith("@") else frozenset({name})
-            if not self._changes(calls, deny=deny):
+            if not self._changes(calls, deny=deny) and not (deny and ":" in word):
                 self.idle.append((number, word))
 
     def _changes(self, calls: frozenset[str], *, deny: bool) -> bool:

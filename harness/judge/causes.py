@@ -208,9 +208,8 @@ def _closed(path: str, unit: Denials) -> bool:
 def _of_calls(seen: Trace, unit: Denials) -> Iterator[Cause]:
     """Filters answer before the kernel looks at capabilities, and each of them answers for itself."""
     called = [call for call in CALLS if call in seen.words]
-    with_errno = unit.value("SystemCallErrorNumber")
     for call in called:
-        if unit.denies_call(call) and with_errno not in ("", "0", "kill") and _same_errno(with_errno, seen.errno):
+        if unit.denies_call(call) and _same_errno(unit.errno_of_call(call), seen.errno):
             yield _cause("SystemCallFilter", unit, [f"SystemCallFilter={call}"], f"it denies {call} with {seen.errno}")
         directive, capability = CALLS[call]
         yield from _of_switch(directive, seen, unit)

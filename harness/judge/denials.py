@@ -83,8 +83,18 @@ class Denials:
         words = self.words("SystemCallFilter")
         if not words:
             return False
+        if not words[0].startswith("~"):
+            # Those with an error are denied with it: an allow-list lists them, too.
+            return call not in words
         names = {word.partition(":")[0] for word in words}
-        return call in names or f"~{call}" in names if words[0].startswith("~") else call not in names
+        return call in names or f"~{call}" in names
+
+    def errno_of_call(self, call: str) -> str:
+        """What SystemCallFilter= answers a system call with, "" where it ends the process."""
+        found = (word.removeprefix("~").partition(":") for word in self.words("SystemCallFilter"))
+        own = next((error for name, _, error in found if name == call), "")
+        value = own or self.value("SystemCallErrorNumber")
+        return "" if value in ("0", "kill") else value
 
     def lacks(self, capability: str) -> str:
         """The directive that keeps a capability such as CAP_CHOWN from the unit, "" when it could have it."""

@@ -30,6 +30,7 @@ _STRING = re.compile(r'"((?:[^"\\]|\\.)*)"')
 _ESCAPE = re.compile(r"\\([0-7]{1,3}|.)")
 _INET = re.compile(r'inet_(?:addr\(|pton\(AF_INET6, )"([^"]+)"')
 _FAILED = re.compile(r"\) += -1 E[A-Z]+ \(")
+_REFUSED = re.compile(r"\) += -1 (?:EPERM|EACCES|ENOSYS) \(")
 _CHANGING = frozenset(
     (
         "mkdir",
@@ -75,6 +76,7 @@ def files(unit: UnitFile, name: str) -> dict[str, tuple[bytes, int, tuple[int, i
 def seen(lines: Iterable[str]) -> Seen | None:
     """What the log tells; None when it is empty, so that nothing was traced."""
     calls: set[str] = set()
+    done: set[str] = set(UNTOLD)
     families: set[str] = set()
     peers: set[str] = set()
     opened: set[str] = set()
@@ -84,6 +86,8 @@ def seen(lines: Iterable[str]) -> Seen | None:
     writable_code = False
     for call, told in _calls(lines):
         calls.add(call)
+        if not _REFUSED.search(told):
+            done.add(call)
         path, failed = _first_path(told), _FAILED.search(told) is not None
         if call == "socket":
             families.add(told.partition(",")[0])
@@ -107,6 +111,7 @@ def seen(lines: Iterable[str]) -> Seen | None:
         return None
     return Seen(
         calls=tuple(sorted(calls.union(UNTOLD))),
+        refused=tuple(sorted(calls - done)),
         capabilities=None,
         families=tuple(sorted(families)),
         peers=tuple(sorted(peers)),

@@ -123,7 +123,9 @@ def _seen(maps: dict[str, dict[str, object]], cgroups: Collection[str], *, with_
             if parts[0] in cgroups and len(parts) == fields + 1:
                 yield parts[1:]
 
-    calls = {syscall_name(architecture, int(row[0])) for row in rows("@call", 1)}
+    def calls(name: str) -> set[str]:
+        return {syscall_name(architecture, int(row[0])) for row in rows(name, 1)}
+
     capabilities = {
         int(row[0])
         for row in rows("@capability", 2)
@@ -131,7 +133,8 @@ def _seen(maps: dict[str, dict[str, object]], cgroups: Collection[str], *, with_
     }
     opened = list(rows("@open", 2))
     return Seen(
-        calls=_sorted(calls),
+        calls=_sorted(calls("@call")),
+        refused=_sorted(calls("@refused") - calls("@done")),
         capabilities=tuple(sorted(capabilities)) if with_capabilities else None,
         families=_sorted(_family(int(row[0])) for row in rows("@family", 1)),
         peers=_sorted(row[0] for row in rows("@peer", 1)),

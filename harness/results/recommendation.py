@@ -17,6 +17,7 @@ from harness.unit.canary import CanaryResult, Standing, standing_of
 from harness.unit.needs import Needs
 from harness.unit.start import Start
 from harness.unit.surface import Reach, reach
+from harness.unit.syscalls import answered
 from harness.unit.tightening import LeftOut, Tightening
 from harness.unit.unitfile import UnitFile, strip_sandboxing
 
@@ -134,7 +135,10 @@ class Answer:
         for key, verdict in self.refusals():
             if key.directive in lines and lines[key.directive][0].startswith("tight"):
                 lines[key.directive][0] = f"passed trial {trial}"
-            lines.setdefault(key.directive, []).append(refusal_text(key, verdict))
+            told = refusal_text(key, verdict)
+            if any(item.items == tuple(map(answered, key.items)) for item in self.result.accepted):
+                told = told.replace("not denying", "an error and not the end for", 1)
+            lines.setdefault(key.directive, []).append(told)
         for key in self.unproven():
             name = key.rung or " ".join(key.items)
             told = f"{name} is {self.standing(key).value} on this host: not counted as tightened"

@@ -1,8 +1,4 @@
-"""From what the baseline wrote and a traced pass saw to what candidates must spare.
-
-A path is generalised with care: to the highest directory below a shared one such as `/var/lib`, never to a shared one
-itself, and only to what is there before the service starts.
-"""
+"""From what the baseline wrote and a traced pass saw to what candidates must spare."""
 
 import ipaddress
 import re
@@ -13,29 +9,19 @@ from pathlib import PurePosixPath
 from harness.judge.baseline import Baseline, ports
 from harness.observation import Seen
 from harness.scenario import Scenario
+from harness.search.writable import SYSTEMS_OWN, WHOLE, by_unit, made_directories, own_directories, writable_paths
 from harness.unit import catalogue
 from harness.unit.catalogue import ALLOW_LIST
 from harness.unit.needs import Emptied, Needs, below
-from harness.unit.paths import LASTING, MADE_FOR_PRIVATE_TMP, OWN
+from harness.unit.paths import LASTING
 from harness.unit.unitfile import UnitFile
 
 Tree = Mapping[str, str]
 """What the root tree has at a path: `directory`, `file`, or the program after `#!` that runs the file. A path that is
 not in it is not there."""
 
-# Directories under which every package keeps one of its own: that one is the exception to ask for, not these.
-SHARED = frozenset(
-    "/ /etc /home /opt /root /srv /usr /usr/lib /usr/local /usr/share /var /var/backups /var/cache /var/games /var/lib "
-    "/var/local /var/log /var/mail /var/opt /var/spool /var/tmp /run /tmp /dev /proc /sys /mnt /media /boot".split()
-)
-# No package keeps anything here: what is made in one while the service runs has no nearer place to except.
-NOBODYS = ("/media", "/mnt", "/opt", "/srv", "/var/local", "/var/opt")
 # Writable mounts of their own below a root that ProtectSystem=strict makes read-only: /dev always, /tmp by PrivateTmp=.
 APART = ("/dev/shm", "/tmp", "/var/tmp")
-# Here files come and go, and the whole of it is the exception; what systemd puts there for PrivateTmp= is none.
-WHOLE = ("/tmp", "/var/tmp", "/run")
-SYSTEMS_OWN = ("/run/systemd", "/run/user")
-NEVER = ("/dev", "/proc", "/sys", *SYSTEMS_OWN)
 EMPTIABLE = ("/opt", "/srv", "/var")
 # With more exceptions than this a list tells less than the directory they are in.
 MOST_KEPT, MOST_PROGRAMS = 12, 6
@@ -102,7 +88,7 @@ def needs_of(
     own = own_directories(unit)
     existing = {*tree, *own}
     writable = [path for path in writable_paths(used.written, before=idle, existing=existing) if not below(path, *own)]
-    made = _by_unit(made_directories(baseline.written, before=idle, existing=existing), seen)
+    made = by_unit(made_directories(baseline.written, before=idle, existing=existing), seen)
     if not has_user:
         # systemd would hand such a directory to root at each start, and take it from the workers it was given to.
         writable += sorted({LASTING[directive] for directive, _ in made} - set(writable))
@@ -127,6 +113,7 @@ def needs_of(
         ports=tuple(_ports(baseline.sockets)),
         apart=tuple(sorted({*APART, *spared})),
         calls=tuple(_calls_beyond(seen, groups or {})),
+        refused=tuple(_calls_refused(seen, groups or {})) if has_user and not any(baseline.privileges.values()) else (),
         outward=tuple(_outward(baseline.sockets)),
     )
 
@@ -135,6 +122,14 @@ def _calls_beyond(seen: Seen | None, groups: Mapping[str, Collection[str]]) -> l
     """Calls in use that systemd knows and the allow-list lacks."""
     known = set(groups.get("@known", ()))
     return sorted(known & set(seen.calls) - set(groups.get(ALLOW_LIST, ()))) if seen is not None else []
+
+
+def _calls_refused(seen: Seen | None, groups: Mapping[str, Collection[str]]) -> list[str]:
+    """Calls that systemd knows and the kernel refused each time.
+
+    Only of a unit without privileges: others may be refused for want of a capability that no machine has.
+    """
+    return sorted({*groups.get("@known", ())}.intersection(seen.refused)) if seen is not None else []
 
 
 def item_risks(needs: Needs, baseline: Baseline, seen: Seen | None) -> dict[str, float]:
@@ -156,75 +151,6 @@ def item_risks(needs: Needs, baseline: Baseline, seen: Seen | None) -> dict[str,
         if homes.count(path) > MOST_PROGRAMS:
             found[f"ExecPaths {path}"] = 0.9
     return found
-
-
-def writable_paths(written: Iterable[str], *, before: Iterable[str], existing: Iterable[str]) -> tuple[str, ...]:
-    """Directories to except from ProtectSystem=strict, from what the baseline wrote.
-
-    `written` and `before` are paths changed by the baseline and by a machine without the service; `existing` are
-    directories of the root tree, and those of `written` that are in it. A path is generalised to the highest directory
-    below a shared one such as `/var/lib`, and only to one that exists before the service starts; never to a shared one
-    itself, but for those that are nobody's, such as `/srv`.
-    """
-    there = frozenset(existing)
-    ignored = frozenset(before)
-    made = {path for path in written if path not in there | ignored}
-    found = set()
-    for path in written:
-        if path in ignored or below(path, *NEVER) or MADE_FOR_PRIVATE_TMP in path:
-            continue
-        whole = next((place for place in WHOLE if below(path, place)), None)
-        chain = [str(parent) for parent in reversed(PurePosixPath(path).parents)]
-        own = next((parent for parent in chain if parent not in SHARED and parent in there), None)
-        if whole is not None:
-            found.add(own if own is not None and below(own, "/run") else whole)
-        elif own is not None:
-            found.add(own)
-        elif path in there:
-            # Excepted it is a mount of its own, over which nothing can be renamed.
-            if not any(PurePosixPath(other).parent == PurePosixPath(path).parent for other in made):
-                found.add(path)
-        else:
-            found.update(place for place in NOBODYS if below(path, place) and place in there)
-    return tuple(sorted(path for path in found if not any(below(path, other) for other in found - {path})))
-
-
-def made_directories(
-    written: Iterable[str], *, before: Iterable[str], existing: Iterable[str]
-) -> tuple[tuple[str, str], ...]:
-    """Directories that the service makes below a shared one, as (directive, name) like `("CacheDirectory", "nginx")`.
-
-    ReadWritePaths= cannot except what does not exist before the start; systemd can make it (systemd.exec(5)).
-    """
-    there, ignored = frozenset(existing), frozenset(before)
-    found = set()
-    for path in written:
-        for directive, base in LASTING.items():
-            name = path.removeprefix(base + "/").split("/")[0]
-            if path.startswith(base + "/") and path not in ignored and f"{base}/{name}" not in there:
-                found.add((directive, name))
-    return tuple(sorted(found))
-
-
-def _by_unit(made: tuple[tuple[str, str], ...], seen: Seen | None) -> tuple[tuple[str, str], ...]:
-    """Those that the unit wrote in: companions and the workload make some. A relative path may be in any of them."""
-    if seen is None or any(not path.startswith("/") for path in seen.opened_for_writing):
-        return made
-    return tuple(
-        (directive, name)
-        for directive, name in made
-        if any(below(path, f"{LASTING[directive]}/{name}") for path in seen.opened_for_writing)
-    )
-
-
-def own_directories(unit: UnitFile) -> frozenset[str]:
-    """Directories that the unit has systemd make, which stay writable under ProtectSystem=strict by themselves."""
-    return frozenset(
-        f"{base}/{name.split(':')[0]}"
-        for key, base in OWN.items()
-        for value in unit.values("Service", key)
-        for name in value.split()
-    )
 
 
 def own_devices(unit: UnitFile) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from harness.unit.itemset import kept_by
 from harness.unit.itemset import written as written_set
 from harness.unit.needs import NOTHING, Needs, below
 from harness.unit.start import Start
-from harness.unit.syscalls import filter_lines
+from harness.unit.syscalls import filter_lines, named
 from harness.unit.tightening import Tightening
 from harness.unit.unitfile import UnitFile, parse, written
 
@@ -136,8 +136,8 @@ def _set_lines(directive: Directive, steps: list[Tightening], start: Start) -> t
 
 def _syscall_lines(directive: Directive, steps: list[Tightening], start: Start, needs: Needs) -> tuple[str, ...]:
     allow = next((directive.rung(step.rung).value for step in steps if step.rung), "")
-    denied = {item for step in steps for item in step.items}
-    unknown = denied - {item for bundle in directive.bundles for item in bundle.items}
+    denied = _denied(steps)
+    unknown = {*map(named, denied)} - {item for bundle in directive.bundles for item in bundle.items}
     unknown -= set(needs.calls)
     unknown = unknown.difference(*(start.group(bundle.items[0]) for bundle in directive.bundles))
     if unknown:

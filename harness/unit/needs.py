@@ -21,14 +21,15 @@ class Needs:
     """All empty where nothing is known of the service.
 
     `networks` are ADDRESS/PREFIX that the scenario names, `peers` single addresses that were talked to, None when no
-    tracer looked. `writable` are excepted from a read-only file system, `directories` (directive, name) for systemd to
-    make. `hidden` are directories nothing was used in, `emptied` those of which little was, `read_only` writable file
-    systems nothing was written to. `executable` are directories with programs and libraries, `own_programs` those of
-    the unit's command lines, `programs` what was executed beside them. `devices` are (path, access) as DeviceAllow= has
-    them, `own_devices` values of the unit's own DeviceAllow= for what no machine has, `ports` like `tcp:80`. `apart`
-    are places to write to that are mounts of their own below a read-only root, so that what is said of `/` does not
-    reach them. `calls` are system calls in use that the allow-list of the catalogue
-    lacks. `outward` are sockets such as `tcp 0.0.0.0:80` that more than this machine itself can reach.
+    tracer looked. `writable` are excepted from a read-only file system, `directories` (directive, name) for systemd
+    to make. `hidden` are directories nothing was used in, `emptied` those of which little was, `read_only` writable
+    file systems nothing was written to. `executable` are directories with programs and libraries, `own_programs`
+    those of the unit's command lines, `programs` what was executed beside them. `devices` are (path, access) as
+    DeviceAllow= has them, `own_devices` values of the unit's own DeviceAllow= for what no machine has, `ports` like
+    `tcp:80`. `apart` are places to write to that are mounts of their own below a read-only root, so that what is said
+    of `/` does not reach them. `calls` are system calls in use that the allow-list of the catalogue lacks, `refused`
+    those that the kernel refuses the service each time. `outward` are sockets such as `tcp 0.0.0.0:80` that more than
+    this machine itself can reach.
     """
 
     networks: tuple[str, ...] = ()
@@ -46,6 +47,7 @@ class Needs:
     ports: tuple[str, ...] = ()
     apart: tuple[str, ...] = ()
     calls: tuple[str, ...] = ()
+    refused: tuple[str, ...] = ()
     outward: tuple[str, ...] = ()
 
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from harness.unit.catalogue import Bundle, Directive
 from harness.unit.start import NotUnderstood, Start
 
+# What a refused call is answered with instead of ending the process.
+ERROR = ":EPERM"
 # Allowing one of these allows every group that a bundle may deny: all of them, or the two cut out of it.
 _ALL_CALLS = "@known"
 
@@ -38,6 +40,16 @@ class OwnFilter:
         return not sources.isdisjoint(self.allowed)
 
 
+def answered(call: str) -> str:
+    """The item that stands for answering `call` with an error: as a filter writes it."""
+    return call + ERROR
+
+
+def named(item: str) -> str:
+    """The call or group that an item is about."""
+    return item.removesuffix(ERROR)
+
+
 def own_filter(lines: Collection[str]) -> OwnFilter:
     """Read the unit's own lines. Raises `NotUnderstood` when a deny-list is opened again by a later line."""
     kept: list[str] = []
@@ -63,15 +75,18 @@ def filter_lines(
     """Values, in order, that set this filter whatever was set before.
 
     `allow` is the allow-list accepted, "" for none; the groups denied before it are then left out, because they have
-    no call in common with it. `beyond` are calls to be allowed beside it. A group whose calls are all denied is written
-    by its name.
+    no call in common with it. `beyond` are calls to be allowed beside it. A group whose calls are all denied is
+    written by its name. A call may be denied with an error, as `answered` writes it: in an allow-list only a line
+    with `~` takes one (systemd 252, seccomp_parse_syscall_filter()). It stands after the groups, so that it holds
+    beside them.
     """
+    denied = {item for item in denied if item == named(item) or named(item) not in denied}
     own = own_filter(start.own(directive))
     first = [item for b in directive.bundles if not b.after_allow for item in b.items]
     if not allow:
         return ("", *own.lines, *_deny([item for item in first if item in denied]), *_cut(directive, start, denied))
     others = [token for token in own.denied if token not in first]
-    spared = sorted(set(beyond) - set(denied))
+    spared = sorted(set(beyond) - set(map(named, denied)))
     return ("", " ".join([allow, *spared]), *_deny(others), *_cut(directive, start, set(denied) - set(beyond), spared))
 
 

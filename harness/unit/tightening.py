@@ -1,7 +1,7 @@
 """The steps a search may take from a start: which, in what order, for how many points and at what risk."""
 
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,7 +11,7 @@ from harness.unit.catalogue import Bundle, Catalogue, Directive, Kind
 from harness.unit.itemset import OTHER, kept_by
 from harness.unit.needs import NOTHING, Needs
 from harness.unit.start import NotUnderstood, Start, StartKind, standing
-from harness.unit.syscalls import cut_out, own_filter
+from harness.unit.syscalls import answered, cut_out, own_filter
 
 __all__ = ["LeftOut", "Offer", "Start", "StartKind", "Tightening", "left_out", "offers"]
 
@@ -21,6 +21,8 @@ _ITEMS_LABEL = re.compile(r"(\w+)((?: -\S+)+)")
 # ones keep the capability until the filters are installed.
 LAST_IMPLYING = 254
 IN_USE = 0.9
+# The service hears the same answer as before.
+REFUSED_ANYWAY = 0.02
 
 
 @dataclass(frozen=True, order=True)
@@ -88,13 +90,11 @@ class LeftOut:
     reason: str
 
 
-def offers(
-    catalogue: Catalogue, *, version: int, start: Start, leave_alone: Collection[str] = (), needs: Needs = NOTHING
-) -> tuple[Offer, ...]:
+def offers(catalogue: Catalogue, *, version: int, start: Start, needs: Needs = NOTHING) -> tuple[Offer, ...]:
     """Every step from the start that this systemd knows, in catalogue order, each after what it requires."""
     found: list[Offer] = []
     for directive in catalogue:
-        if not _why_not(directive, version, start, leave_alone):
+        if not _why_not(directive, version, start):
             try:
                 found += _steps(directive, version, start, needs)
             except NotUnderstood:
@@ -126,13 +126,11 @@ def _with_implied(found: Collection[Offer], catalogue: Catalogue, *, version: in
     return tuple(replace(offer, requires=offer.requires | brought(offer)) for offer in found)
 
 
-def left_out(
-    catalogue: Catalogue, *, version: int, start: Start, leave_alone: Collection[str] = (), needs: Needs = NOTHING
-) -> tuple[LeftOut, ...]:
+def left_out(catalogue: Catalogue, *, version: int, start: Start, needs: Needs = NOTHING) -> tuple[LeftOut, ...]:
     """What `offers` does not offer: whole directives, then single rungs (their value stands before the reason)."""
     found: list[LeftOut] = []
     for directive in catalogue:
-        reason = _why_not(directive, version, start, leave_alone)
+        reason = _why_not(directive, version, start)
         try:
             if not reason and not list(_steps(directive, version, start, needs)):
                 reason = _why_nothing(directive, needs)
@@ -154,11 +152,11 @@ def _why_nothing(directive: Directive, needs: Needs) -> str:
     return "already as tight as the search goes"
 
 
-def _why_not(directive: Directive, version: int, start: Start, leave_alone: Collection[str]) -> str:
+def _why_not(directive: Directive, version: int, start: Start) -> str:
     """Why a directive is not offered at all, "" when it may be."""
     if not directive.searched:
         return directive.why_not
-    if start.leaves_alone(directive) or not set(directive.keys).isdisjoint(leave_alone):
+    if start.leaves_alone(directive):
         return "left alone as asked"
     if directive.version > version:
         return f"needs systemd {directive.version}"
@@ -244,6 +242,21 @@ def _singly(
 
 
 def _filters(directive: Directive, start: Start, needs: Needs) -> Iterator[Offer]:
+    """The steps of a filter; a call that the kernel refuses anyway can be answered with an error before it kills.
+
+    A unit's own filter may be what refused it: beside one, no error is offered.
+    """
+    closable = {*needs.calls}.union(*(start.group(bundle.items[0]) for bundle in directive.bundles))
+    refused = closable.intersection(needs.refused) if not own_filter(start.own(directive)).lines else ()
+    errors = {call: Tightening(directive.name, items=(answered(call),)) for call in sorted(refused)}
+    for step in errors.values():
+        yield Offer(step, frozenset(), 0, REFUSED_ANYWAY)
+    for offer in _kills(directive, start, needs, errors):
+        calls = {*offer.tightening.items}.union(*(start.group(item) for item in offer.tightening.items))
+        yield replace(offer, requires=offer.requires | {step for call, step in errors.items() if call in calls})
+
+
+def _kills(directive: Directive, start: Start, needs: Needs, errors: Mapping[str, Tightening]) -> Iterator[Offer]:
     """Deny-lists first; the allow-list over all of them; then what is cut out of the allow-list.
 
     A call in use that the allow-list lacks is allowed beside it, and denied by a step of its own before the group it is
@@ -258,7 +271,8 @@ def _filters(directive: Directive, start: Start, needs: Needs) -> Iterator[Offer
     below: frozenset[Tightening] = frozenset()
     for bundle in open_ones:
         if not bundle.after_allow:
-            inside = frozenset(step for call, step in beyond.items() if call in start.group(bundle.items[0]))
+            group = start.group(bundle.items[0])
+            inside = frozenset(errors.get(call, step) for call, step in beyond.items() if call in group)
             offer = _denial(directive, bundle, inside)
             below |= frozenset() if inside else {offer.tightening}
             yield offer

@@ -66,6 +66,8 @@ def contradictions(text: str) -> str:
         ("NotifyAccess=all", []),
         ("NotifyAccess=none", [(2, "NotifyAccess", "")]),
         ("IPAddressAllow=localhost", [(2, "IPAddressAllow", "")]),
+        ("SystemCallFilter=@system-service\nSystemCallFilter=~reboot", [(3, "SystemCallFilter", "reboot")]),
+        ("SystemCallFilter=@system-service\nSystemCallFilter=~reboot:EPERM", []),
         ("SystemCallErrorNumber=EPERM", [(2, "SystemCallErrorNumber", "")]),
         ("RemoveIPC=yes", [(2, "RemoveIPC", "")]),
         ("User=www-data\nRemoveIPC=yes", []),

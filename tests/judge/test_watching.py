@@ -60,6 +60,12 @@ def only(found: Report) -> tuple[str, tuple[str, ...]]:
         ("open '/srv/a b': Read-only file system", {"ReadOnlyPaths": "/srv"}, "ReadOnlyPaths", "ReadWritePaths=/srv"),
         ("sethostname: Operation not permitted", {"ProtectHostname": "yes"}, "ProtectHostname", "ProtectHostname=no"),
         (
+            "setpriority: Operation not permitted",
+            {"SystemCallFilter": "read setpriority:EPERM write"},
+            "SystemCallFilter",
+            "SystemCallFilter=setpriority",
+        ),
+        (
             "sendto 10.9.8.7: Operation not permitted",
             {"IPAddressDeny": "0.0.0.0/0", "IPAddressAllow": "127.0.0.0/8"},
             "IPAddressDeny",

@@ -8,7 +8,8 @@ import pytest
 from harness.judge.baseline import Baseline
 from harness.observation import Seen
 from harness.scenario import Scenario
-from harness.search.needs import Tree, Used, asked_of_tree, item_risks, needs_of, own_programs, writable_paths
+from harness.search.needs import Tree, Used, asked_of_tree, item_risks, needs_of, own_programs
+from harness.search.writable import writable_paths
 from harness.unit.needs import Emptied, Needs
 from harness.unit.unitfile import parse
 from tests.judge.facts import observation

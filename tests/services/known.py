@@ -474,6 +474,8 @@ CALLS = (
     ),
     Known("call_resources", (calls("sched_setaffinity"),), thorough=True),
     Known("call_privileged", (calls("setresuid"),), thorough=True),
+    # Refused whatever is tightened: an error is the same to it, and the end is not.
+    Known("nice_if_it_may", (calls("setpriority"),), unit=USER),
 )
 
 ODD = (

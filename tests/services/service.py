@@ -350,6 +350,14 @@ def be_nicer(asked):
     os.setpriority(os.PRIO_PROCESS, 0, -5)
 
 
+def be_nicer_if_it_may(asked):
+    """As servers do that would like to have priority, and work without it as well."""
+    import contextlib
+
+    with contextlib.suppress(PermissionError):
+        be_nicer(asked)
+
+
 def lock_memory(asked):
     import ctypes
 
@@ -579,6 +587,7 @@ NEEDS = {
     "call_mount": call("umount2", 0, 0),
     "call_unlisted": call("quotactl", -1, 0, 0, 0),
     "call_resources": lambda asked: os.sched_setaffinity(0, os.sched_getaffinity(0)),
+    "nice_if_it_may": be_nicer_if_it_may,
     "call_privileged": lambda asked: os.setresuid(-1, -1, -1),
     # odd ones
     "memory": fill_memory,

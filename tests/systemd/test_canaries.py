@@ -1,5 +1,6 @@
 """Canaries on this host: what is enforced is found to be, and what is taken away is missed."""
 
+import errno
 import subprocess
 from functools import cache
 from pathlib import Path
@@ -11,6 +12,12 @@ from harness.machine.canaries import examine
 from harness.machine.doctor import cgroup_layout
 from harness.machine.inspect import version_number
 from harness.unit.canary import CanaryResult, Standing, load
+from harness.unit.dropin import render
+from harness.unit.needs import Needs
+from harness.unit.start import Start, StartKind
+from harness.unit.tightening import Tightening
+from harness.unit.unitfile import parse
+from tests.systemd import tiny
 
 pytestmark = pytest.mark.boots
 
@@ -140,3 +147,28 @@ def test_without_python_nothing_is_known(tmp_path: Path) -> None:
     assert len(found) == len(load())
     assert {r.standing for r in found} == {Standing.UNKNOWN}
     assert "/usr/bin/python3" in found[0].detail
+
+
+ASKS_FOR_PRIORITY = """
+import os
+try:
+    os.setpriority(os.PRIO_PROCESS, 0, -5)
+except OSError as error:
+    open("/run/told", "w").write(f"{error.errno}\\n")
+"""
+
+
+def test_an_allow_list_answers_a_call_with_an_error(tmp_path):
+    """Not in the manual of systemd: a line that takes calls out of an allow-list may give the answer as well."""
+    start = Start.of(parse(tiny.IDLE), StartKind.STRIPPED, groups={"@resources": ["setpriority"]})
+    steps = [Tightening.from_label(f"SystemCallFilter{step}") for step in ("=@system-service", " -setpriority:EPERM")]
+    text = render(steps, start, needs=Needs(refused=("setpriority",)))
+    assert "SystemCallFilter=~setpriority:EPERM" in text.splitlines()
+    (tmp_path / "tiny").mkdir()
+    (tmp_path / "tiny" / "program.py").write_text(ASKS_FOR_PRIORITY)
+    command = "/usr/bin/python3 -ISB /harness-scenario/program.py"
+    service = f"[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart={command}\n"
+    told = f'[[steps]]\nname = "told"\nrun = "cat /run/told"\nstdout_matches = "\\\\A{errno.EPERM}$"\n'
+    scenario = tiny.scenario(tmp_path, service, told)
+    assert tiny.verdict(scenario, tiny.trial(scenario, text)).reason == "passed"
+    assert "cat: /run/told" in tiny.verdict(scenario, tiny.trial(scenario)).reason

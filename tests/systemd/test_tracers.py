@@ -15,6 +15,10 @@ pytestmark = pytest.mark.boots
 # A forking service of another user, as the tracer must not come between systemd and the main process.
 PROGRAM = r"""
 import os, socket
+try:
+    os.setpriority(os.PRIO_PROCESS, 0, -5)
+except PermissionError:
+    pass
 open("/var/lib/tiny/state", "w").write("x")
 socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"x", ("127.0.0.7", 9))
 os.spawnv(os.P_WAIT, "/bin/true", ["true"])
@@ -54,6 +58,8 @@ def check(seen: Seen) -> None:
     assert "AF_INET" in seen.families
     assert "127.0.0.7" in seen.peers
     assert {"setsid", "sched_yield", "execve"} <= {*seen.calls}
+    assert "setpriority" in seen.refused
+    assert not {"setsid", "sched_yield", "openat"} & {*seen.refused}
     assert not seen.writable_code
 
 

@@ -29,19 +29,22 @@ NEEDS = Needs(
 OWN = "SupplementaryGroups=ssl-cert\nAmbientCapabilities=CAP_NET_BIND_SERVICE\n"
 
 
+def start_of(text: str, leave_alone: tuple[str, ...]) -> Start:
+    unit = parse(f"[Service]\nExecStart=/bin/true\n{text}")
+    return Start.of(unit, StartKind.SHIPPED, leave_alone=leave_alone)
+
+
 def offered(
     text: str = "", *, version: int = 252, leave_alone: tuple[str, ...] = (), needs: Needs | None = None
 ) -> dict[str, Offer]:
-    start = Start.of(parse(f"[Service]\nExecStart=/bin/true\n{text}"), StartKind.SHIPPED)
-    found = offers(load(), version=version, start=start, leave_alone=leave_alone, needs=needs or Needs())
+    start = start_of(text, leave_alone)
+    found = offers(load(), version=version, start=start, needs=needs or Needs())
     return {offer.tightening.label: offer for offer in found}
 
 
 def reasons(text: str = "", *, version: int = 252, leave_alone: tuple[str, ...] = ()) -> dict[str, str]:
-    start = Start.of(parse(f"[Service]\nExecStart=/bin/true\n{text}"), StartKind.SHIPPED)
-    return {
-        row.directive: row.reason for row in left_out(load(), version=version, start=start, leave_alone=leave_alone)
-    }
+    start = start_of(text, leave_alone)
+    return {row.directive: row.reason for row in left_out(load(), version=version, start=start)}
 
 
 def labels(keys) -> set[str]:
@@ -327,6 +330,41 @@ def test_what_the_allow_list_lacks_is_allowed_beside_it_and_denied_before_its_gr
     assert "SystemCallFilter=@system-service pkey_alloc" in render([ALLOW, single], start, needs=needs).splitlines()
     assert "SystemCallFilter=~reboot" in render([single], start, needs=needs).splitlines()
     assert "SystemCallFilter=~@reboot" in render([single, group], start, needs=needs).splitlines()
+
+
+def test_a_call_that_is_refused_anyway_is_answered_with_an_error_before_it_kills() -> None:
+    start = Start.of(parse("[Service]\nExecStart=/bin/true\n"), StartKind.STRIPPED, groups=BEYOND)
+    needs = Needs(calls=("reboot",), refused=("chown", "open", "reboot"))
+    found = {o.tightening.label: o for o in offers(load(), version=252, start=start, needs=needs)}
+    # Not open: no group that is ever denied has it.
+    assert [label for label in found if ":EPERM" in label] == [
+        "SystemCallFilter -chown:EPERM",
+        "SystemCallFilter -reboot:EPERM",
+    ]
+    chown, reboot = (found[f"SystemCallFilter -{call}:EPERM"].tightening for call in ("chown", "reboot"))
+    assert found["SystemCallFilter -chown"].requires > {chown, ALLOW}
+    assert found["SystemCallFilter -reboot"].requires == {reboot}
+    assert found["SystemCallFilter -@reboot"].requires == {reboot}
+    kills = [found[f"SystemCallFilter -{item}"].tightening for item in ("chown", "reboot", "@reboot")]
+
+    def filters(*steps: Tightening) -> list[str]:
+        return [line for line in render(steps, start, needs=needs).splitlines() if "SystemCallFilter" in line][1:]
+
+    assert filters(chown, reboot) == ["SystemCallFilter=~chown:EPERM reboot:EPERM"]
+    assert filters(reboot, kills[2]) == ["SystemCallFilter=~@reboot", "SystemCallFilter=~reboot:EPERM"]
+    assert filters(ALLOW, chown) == ["SystemCallFilter=@system-service reboot", "SystemCallFilter=~chown:EPERM"]
+    assert filters(ALLOW, chown, reboot, *kills[1:]) == [
+        "SystemCallFilter=@system-service",
+        "SystemCallFilter=~chown:EPERM",
+    ]
+    assert filters(ALLOW, chown, reboot, *kills) == ["SystemCallFilter=@system-service", "SystemCallFilter=~chown"]
+
+
+def test_beside_a_filter_of_the_unit_no_error_is_offered() -> None:
+    unit = parse("[Service]\nExecStart=/bin/true\nSystemCallFilter=~@reboot\n")
+    start = Start.of(unit, StartKind.SHIPPED, groups=BEYOND)
+    found = offers(load(), version=252, start=start, needs=Needs(refused=("chown",)))
+    assert [o for o in found if ":EPERM" in o.tightening.label] == []
 
 
 def test_a_group_is_not_denied_by_name_when_a_call_of_it_is_spared() -> None:
