@@ -24,7 +24,7 @@ help:
 	@echo "make bench       trial overhead, search quality, 200 boots"
 	@echo "make bench-review page, listing and index at size; a service changed on purpose; 50 kills (about an hour)"
 	@echo "make bench-limits limits of real services beside two rules of thumb (about 15 minutes)"
-	@echo "make bench-fits  how far ten whole fits of one service lie apart (about 30 minutes)"
+	@echo "make bench-fits  how far ten whole fits of each of three services lie apart (about 30 minutes)"
 
 setup: $(BIN)/.dev
 

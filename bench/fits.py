@@ -1,9 +1,9 @@
 """How far ten whole fits of the same service lie apart.
 
 `python -m bench.fits [--results FOLDER] [--fits N] [SERVICE...]` fits the limits anew each time, as `--only limits`
-does, and prints for each limit the median, and the smallest and largest as it lies from that. `holds` is the
-known-answer service that holds 200 MiB; any other name is a scenario, whose directives are tuned first, once. With a
-folder all is kept there, and what is there already is not run again.
+does, and prints for each limit the median, and the smallest and largest as it lies from that. Some names are
+known-answer services, such as `holds`, which holds 200 MiB; any other is a scenario, whose directives are tuned first,
+once. With a folder all is kept there, and what is there already is not run again.
 """
 
 import argparse
@@ -22,7 +22,15 @@ from harness.tune import Only
 from harness.unit.quantity import readable_size, size_text
 from tests.systemd.test_limits import scenario as appetite
 
-SERVICES = ("holds", "notes")
+# Known-answer services: how long their load lasts, in seconds, and the limits that they are not about.
+KNOWN = {
+    "holds": (0.5, ["CPUQuota"]),
+    "caches": (1.5, ["CPUQuota"]),
+    "forks": (0.5, ["CPUQuota", "MemoryMax"]),
+    "burns": (1.5, ["MemoryMax"]),
+    "descriptors": (0.5, ["CPUQuota", "MemoryMax"]),
+}
+SERVICES = ("holds", "forks", "burns")
 FITS = 10
 AIM = 0.10
 
@@ -47,9 +55,11 @@ def fits(scenario: Scenario, results: Path, count: int) -> Iterator[Found]:
 
 def report(name: str, results: Path, count: int) -> None:
     """Fit, and print how far the limits lie apart."""
-    if name == "holds":
-        folder = results / "scenario"
-        made = load(folder / "appetite.toml") if folder.exists() else appetite(folder, "holds", limits="", load_s=0.5)
+    if name in KNOWN:
+        load_s, alone = KNOWN[name]
+        results /= name
+        path = results / "scenario" / "appetite.toml"
+        made = load(path) if path.exists() else appetite(path.parent, name, limits="", load_s=load_s, alone=alone)
     else:
         made = load(Path("scenarios") / f"{name}.toml")
         if not finished(made, results, Only.DIRECTIVES):

@@ -7,7 +7,7 @@ from harness.judge.culprits import evidence, suspects
 from harness.judge.effective import ignored
 from harness.judge.missing import missing
 from harness.judge.novelty import news
-from harness.judge.privilege import more_privilege
+from harness.judge.privilege import Gained, more_privilege
 from harness.judge.verdict import Outcome, Verdict
 from harness.observation import Observation, StepResult
 from harness.scenario import Scenario
@@ -20,7 +20,6 @@ TOLD_CHARACTERS = 160
 NOISE_S = 0.25
 # A step that much slower than allowed waits for something that never comes, rather than for a busy machine.
 WAITING_FACTOR = 3.0
-MORE_PRIVILEGE = "more privilege than at baseline"
 
 
 def judge(
@@ -39,7 +38,8 @@ def judge(
     """
     if lost := observation.lost or _host_without_memory(observation):
         return Verdict(Outcome.UNRESOLVED, reason=lost, trial_id=observation.trial_id)
-    problem = _problem(observation) or _damage(scenario, observation, baseline)
+    gained = None if baseline is None else more_privilege(observation.processes, baseline)
+    problem = _problem(observation) or _damage(scenario, observation, baseline, gained)
     missed: tuple[str, ...] = ()
     if not problem and baseline is not None:
         missed = missing(observation, baseline, ignore=scenario.ignore_log)
@@ -64,7 +64,7 @@ def judge(
         suspects=suspects(observation, catalogue, groups),
         trial_id=observation.trial_id,
         only_slow=only_slow,
-        glimpsed=problem.startswith(MORE_PRIVILEGE) and _is_glimpsed(observation, baseline),
+        glimpsed=gained is not None and gained.glimpsed and problem == _told(gained),
         missed=missed,
     )
 
@@ -77,9 +77,8 @@ def _host_without_memory(observation: Observation) -> str:
     return ""
 
 
-def _is_glimpsed(observation: Observation, baseline: Baseline | None) -> bool:
-    gained = more_privilege(observation.processes, baseline) if baseline is not None else None
-    return gained is not None and gained.glimpsed
+def _told(gained: Gained) -> str:
+    return f"more privilege than at baseline: {gained.text}"
 
 
 def _problem(observation: Observation) -> str:
@@ -125,15 +124,15 @@ def _place(part: str) -> str:
     return {"steps": "step", "after": "after-check", "ready": "ready check"}.get(part, part)
 
 
-def _damage(scenario: Scenario, observation: Observation, baseline: Baseline | None) -> str:
+def _damage(scenario: Scenario, observation: Observation, baseline: Baseline | None, gained: Gained | None) -> str:
     """What is worse than at baseline although every step passed."""
     if baseline is None:
         stopped = observation.after_stop
         return "" if stopped.active_state else "the unit's state after the stop could not be read"
     if observation.at_work.active_state not in baseline.states:
         return f"the unit is {observation.at_work.active_state} after the workload"
-    if gained := more_privilege(observation.processes, baseline):
-        return f"{MORE_PRIVILEGE}: {gained.text}"
+    if gained is not None:
+        return _told(gained)
     if (observation.after_stop.active_state, observation.after_stop.result) not in baseline.stops:
         return f"unclean stop: {observation.after_stop.active_state} ({observation.after_stop.result})"
     fresh = news(observation.journal, known=baseline.templates, ignore=scenario.ignore_log)
