@@ -178,7 +178,8 @@ class Observation:
 
     `purpose` is the phase that asked for it, `tightenings` are the labels of what its candidate tightens.
     `lost` is empty unless the machine could not be had or vanished; then nothing else may be relied on.
-    `written` are paths below the root that differ afterwards from the root tree; `listening` are the unit's
+    `written` are paths below the root that differ afterwards from the root tree, `made_before` directories that
+    companions had made when the unit was started; `listening` are the unit's
     addresses such as `tcp 0.0.0.0:6379`. `exposure` is systemd's own figure, measured inside the machine.
     """
 
@@ -201,6 +202,7 @@ class Observation:
     kernel: tuple[str, ...] = ()
     listening: tuple[str, ...] = ()
     written: tuple[str, ...] = ()
+    made_before: tuple[str, ...] = ()
     exposure: float | None = None
     durations_s: dict[str, float] = field(default_factory=dict)
     seen: Seen | None = None
@@ -228,6 +230,7 @@ class Observation:
         raw["journal"] = tuple(JournalLine(**item) for item in raw["journal"])
         for name in ("tightenings", "kernel", "listening", "written"):
             raw[name] = tuple(raw[name])
+        raw["made_before"] = tuple(raw.get("made_before", ()))
         if raw["seen"] is not None:
             raw["seen"] = Seen(**{key: _frozen(value) for key, value in raw["seen"].items()})
         if raw.get("sampling") is not None:

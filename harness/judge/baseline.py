@@ -22,12 +22,13 @@ class Baseline:
     """Facts of the passing baseline runs.
 
     `said` are the templates of lines that every run logged and that warn of nothing, each with one of its lines,
-    `listens` the ports that the unit listened on in every run, `kept_files` those of paths that
-    every run wrote, `speakers` the names under which every run logged anything, `lasting` the programs that every run
-    had a lasting process of. `identities` are (comm, uid, gid) seen in every run;
-    `privileges` the capabilities ever held by each. `slowest_s` is the longest duration of each step, `most_cpu_s` the
-    most processor time the unit used in it. `stops` are the (active state, result) pairs after the stop. `by_chance` is
-    what was missed once (in the words of a verdict) and turned out to stay away by chance.
+    `listens` the ports that the unit listened on in every run, `kept_files` those of paths that every run wrote,
+    `made_before` directories that were made in every run before the unit was started, `speakers` the names under
+    which every run logged anything, `lasting` the programs that every run had a lasting process of. `identities` are
+    (comm, uid, gid) seen in every run; `privileges` the capabilities ever held by each. `slowest_s` is the longest
+    duration of each step, `most_cpu_s` the most processor time the unit used in it. `stops` are the (active state,
+    result) pairs after the stop. `by_chance` is what was missed once (in the words of a verdict) and turned out to
+    stay away by chance.
     """
 
     templates: frozenset[str]
@@ -44,6 +45,7 @@ class Baseline:
     stops: frozenset[tuple[str, str]]
     sockets: frozenset[str]
     written: frozenset[str]
+    made_before: frozenset[str]
     by_chance: frozenset[str] = frozenset()
 
     @classmethod
@@ -74,6 +76,7 @@ class Baseline:
             stops=frozenset((item.after_stop.active_state, item.after_stop.result) for item in observations),
             sockets=frozenset().union(*(item.listening for item in observations)),
             written=frozenset().union(*(item.written for item in observations)),
+            made_before=frozenset.intersection(*(frozenset(item.made_before) for item in observations)),
         )
 
     def slowed_by(self, observation: Observation) -> Self:

@@ -175,6 +175,15 @@ class Overlay:
         """Absolute paths that were written, made or removed above the root tree since `seal`, sorted."""
         return sorted(path for path, stamp in self._stamps().items() if self._before.get(path) != stamp)
 
+    def made_directories(self) -> list[str]:
+        """Those of `changed` that are directories and not in the root tree."""
+        found = []
+        for path in self.changed():
+            at = PurePosixPath(path.lstrip("/"))
+            if self._upper_of(at).is_dir() and not (self.root / at).exists():
+                found.append(path)
+        return found
+
     def added_text(self, path: str, *, most_bytes: int) -> str:
         """The end of a changed file, without what the root tree's file already had; for logs, which are appended to.
 

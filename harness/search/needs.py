@@ -84,7 +84,9 @@ def needs_of(
     """
     used = Used.of(baseline, seen)
     parents = {str(at): "directory" for file in scenario.files for at in PurePosixPath(file.target).parents}
-    tree = {**tree, **parents, **{file.target: "file" for file in scenario.files}}
+    # What companions made before the service started is there, as it is in production.
+    made_before = dict.fromkeys(baseline.made_before, "directory")
+    tree = {**tree, **parents, **made_before, **{file.target: "file" for file in scenario.files}}
     own = own_directories(unit)
     existing = {*tree, *own}
     writable = [path for path in writable_paths(used.written, before=idle, existing=existing) if not below(path, *own)]

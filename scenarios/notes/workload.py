@@ -15,7 +15,7 @@ STATE = Path("/var/lib/notes")
 LOGS = Path("/var/log/notes")
 SEED = os.environ.get("HARNESS_SEED", "0")
 WORD = f"seed{SEED}seed"
-LOAD_ROUNDS = 600
+LOAD_ROUNDS = 2400
 SOON_S = 1.2
 
 

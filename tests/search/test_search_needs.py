@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from harness.judge.baseline import Baseline
-from harness.observation import Seen
+from harness.observation import Observation, Seen
 from harness.scenario import Scenario
 from harness.search.needs import Tree, Used, asked_of_tree, item_risks, needs_of, own_programs
 from harness.search.writable import writable_paths
@@ -55,6 +55,23 @@ def test_a_path_becomes_the_directory_of_the_package() -> None:
     there = ["/etc", "/var/lib", "/var/lib/thing", "/etc/one"]
     written = ["/var/lib/thing/a/b", "/etc/one", "/etc/idle", "/proc/1/oom_score_adj", "/tmp/systemd-private-x/tmp/a"]
     assert writable_paths(written, before=["/etc/idle"], existing=there) == ("/etc/one", "/var/lib/thing")
+
+
+def test_what_companions_had_made_when_the_service_started_is_there() -> None:
+    scenario = Scenario.model_validate(
+        {"unit": "thing.service", "steps": [{"name": "it", "run": "true"}], "path": Path("x")}
+    )
+    runs = [
+        replace(observation(), written=("/var/spool/thing/a",), made_before=made)
+        for made in (("/var/spool/thing", "/var/spool/late"), ("/var/spool/thing",))
+    ]
+
+    def writable(*observations: Observation) -> tuple[str, ...]:
+        baseline = Baseline.of(observations)
+        return needs_of(scenario, parse(UNIT), baseline, None, tree=TREE, idle=(), has_user=True).writable
+
+    assert writable(*runs) == ("/var/spool/thing",)
+    assert writable(*(replace(run, made_before=()) for run in runs)) == ()
 
 
 def test_a_file_that_a_new_one_is_renamed_over_is_not_excepted() -> None:

@@ -101,15 +101,15 @@ class Known:
         }
 
 
-def toml(table: Mapping[str, Any]) -> str:
+def toml(table: Mapping[str, Any], within: str = "") -> str:
     """TOML of plain values, tables and lists of tables; JSON's spelling of a string or a list is TOML's too."""
     plain = {key: value for key, value in table.items() if not _is_table(value) and not _is_tables(value)}
     text = "".join(f"{key} = {json.dumps(value)}\n" for key, value in plain.items())
     for key, value in table.items():
         if _is_table(value):
-            text += f"\n[{key}]\n{toml(value)}"
+            text += f"\n[{within}{key}]\n{toml(value, f'{within}{key}.')}"
         elif _is_tables(value):
-            text += "".join(f"\n[[{key}]]\n{toml(item)}" for item in value)
+            text += "".join(f"\n[[{within}{key}]]\n{toml(item, f'{within}{key}.')}" for item in value)
     return text
 
 
@@ -119,6 +119,13 @@ def _is_table(value: object) -> bool:
 
 def _is_tables(value: object) -> bool:
     return isinstance(value, list) and any(_is_table(item) for item in value)
+
+
+MADE_BEFORE = {
+    "name": "first-start",
+    "run": "mkdir /var/spool/known && exec sleep infinity",
+    "ready": {"run": "test -d /var/spool/known"},
+}
 
 
 def denying(directive: str, item: str) -> str:
@@ -231,6 +238,13 @@ FILES = (
         (writing("/var/lib/known"), denying("NoExecPaths", "/var/lib/known")),
         lines=("ProtectSystem=strict", "NoExecPaths=-/", "NoExecPaths=-/tmp"),
         files=(File("/var/lib/known/state"),),
+    ),
+    Known(
+        "spool",
+        (writing("/var/spool/known"),),
+        lines=("ProtectSystem=strict", "ReadWritePaths=-/var/spool/known"),
+        # Not in the root tree, and there when the service starts.
+        scenario={"companions": [MADE_BEFORE]},
     ),
     Known("var_declared", lines=("ProtectSystem=strict",), unit="StateDirectory=known\n", thorough=True),
     Known("run_new", lines=("ProtectSystem=strict",), thorough=True),

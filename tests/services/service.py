@@ -511,6 +511,7 @@ NEEDS = {
     "usr_new": write("/usr/known-new"),
     "usr_own": write("/usr/share/known/state"),
     "var_new": new_directory("/var/lib/known"),
+    "spool": write("/var/spool/known/state"),
     "var_own": replace("/var/lib/known/state"),
     "var_declared": write("/var/lib/known/state"),
     "run_new": write("/run/known-new"),
