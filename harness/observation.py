@@ -156,7 +156,8 @@ class Seen:
 
     Paths are as they were given, absolute ones with the links of their directories followed. `capabilities` are the
     numbers of those asked for and granted; None where the tracer or this kernel cannot tell. `refused` are calls that
-    the kernel answered each time with EPERM, EACCES or ENOSYS.
+    the kernel answered each time with EPERM, EACCES or ENOSYS, `shared`
+    lasting files it made that others than their owner may read.
     """
 
     calls: tuple[str, ...]
@@ -169,6 +170,7 @@ class Seen:
     namespaces: tuple[str, ...]
     writable_code: bool
     refused: tuple[str, ...] = ()
+    shared: tuple[str, ...] = ()
     tracer: str = "bpftrace"
 
 

@@ -26,6 +26,7 @@ NOT_LAYERED = frozenset(
     # Names that compare by more than their bytes: overlayfs refuses these as a layer (fs/overlayfs/params.c).
     "vfat msdos exfat ntfs ntfs3 fuseblk hfs hfsplus iso9660 udf".split()
 )
+LONGEST_LINE_BYTES = 4096
 COMPARED_BYTES, MOST_COMPARED_BYTES = 2**16, 2**26
 OPAQUE = "trusted.overlay.opaque"
 FRESH = ("dev", "proc", "run", "sys", "tmp", "var/tmp")
@@ -187,7 +188,8 @@ class Overlay:
     def added_text(self, path: str, *, most_bytes: int) -> str:
         """The end of a changed file, without what the root tree's file already had; for logs, which are appended to.
 
-        The host may go on writing to its own one: then they part somewhere, and what is before that is not new.
+        The host may go on writing to its own one: then they part somewhere, and what is before that is not new. Lines
+        are given whole, as half a line is another one each time: of what is cut off the first rest of a line is, too.
         """
         at = self.resolve(path)
         upper, lower = self._upper_of(at), self.root / at
@@ -196,9 +198,16 @@ class Overlay:
                 return ""
             size = upper.stat().st_size
             before = _in_common(lower, upper) if lower.is_file() else 0
+            if before == size:
+                return ""
+            start = max(before, size - most_bytes)
             with upper.open("rb") as file:
-                file.seek(max(before, size - most_bytes))
-                return file.read(most_bytes).decode("utf-8", "replace")
+                file.seek(max(0, start - LONGEST_LINE_BYTES))
+                head, text = file.read(min(start, LONGEST_LINE_BYTES)), file.read(most_bytes)
+            rest = head[head.rfind(b"\n") + 1 :]
+            if start == before:
+                return (rest + text).decode("utf-8", "replace")
+            return (text.partition(b"\n")[2] if rest else text).decode("utf-8", "replace")
         except OSError:
             return ""  # removed or replaced meanwhile
 

@@ -47,6 +47,10 @@ class Service:
             )
         return dict(line.partition("=")[::2] for line in done.text.splitlines() if "=" in line)
 
+    def has_failed(self) -> bool:
+        """Whether the unit is down for good: one that systemd is about to start again is not."""
+        return self.show(["ActiveState"]).get("ActiveState") == "failed"
+
     def status(self) -> Status:
         """State, main process and control group of the unit now."""
         shown = self.show(STATE)

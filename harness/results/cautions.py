@@ -1,4 +1,4 @@
-"""What the workload did not show and a reader has to know before a drop-in goes anywhere: whom it keeps out.
+"""What the workload did not show and a reader has to know before a drop-in goes anywhere: whom and what it keeps out.
 
 A machine has no way to other hosts. So nothing in it tells a peer that is blocked from one that cannot be reached, nor
 misses clients that nobody played.
@@ -12,6 +12,7 @@ from harness.unit.catalogue import Rung
 from harness.unit.needs import Needs
 from harness.unit.tightening import Tightening
 
+NAME_PEERS = "name it in `networks` where the service needs it"
 NAME_THEM = "`networks` of the scenario names clients"
 _SPECIAL = {
     "localhost": ("127.0.0.0/8", "::1/128"),
@@ -35,7 +36,23 @@ def cautions(accepted: Collection[Tightening], needs: Needs) -> Iterator[tuple[s
         if blocked:
             name = "PrivateNetwork" if closed else "IPAddressDeny"
             told = f"it tried to reach {', '.join(blocked)}, which {name}= keeps it from"
-            yield name, f"{told}; no machine has a way there, so nothing was missed: name them in `networks`"
+            yield name, f"{told}; in a machine nothing is ever reached there, so no trial could miss it: {NAME_PEERS}"
+    kinds = [kind for kind in needs.namespaces if Tightening("RestrictNamespaces", items=(kind,)) in accepted]
+    name = "RestrictNamespaces" if kinds else "CapabilityBoundingSet"
+    without_right = Tightening("CapabilityBoundingSet", items=("CAP_SYS_ADMIN",)) in accepted
+    if lost := kinds or [kind for kind in needs.namespaces if without_right and kind != "user"]:
+        told = f"it set itself apart in namespaces ({' '.join(lost)}), which {name}= keeps it from"
+        yield name, f"{told}; no step missed that, but a part of it may now run with less between it and the rest"
+
+
+def remarks(accepted: Collection[Tightening], needs: Needs) -> Iterator[tuple[str, str]]:
+    """What to know of a directive in daily use, under its name."""
+    if needs.shared and any(key.directive == "UMask" for key in accepted):
+        more = f" and {len(needs.shared) - 1} more" if len(needs.shared) > 1 else ""
+        yield "UMask", f"{needs.shared[0]}{more} could be read by others before, which nobody in the workload did"
+    if any(key.directive == "NoExecPaths" for key in accepted):
+        told = "programs are shown one by one: one that an upgrade replaces runs after a restart, not after a reload"
+        yield "NoExecPaths", told
 
 
 def _rung(accepted: Collection[Tightening]) -> Rung | None:

@@ -8,7 +8,7 @@ from harness.inspection import Inspection
 from harness.judge.verdict import Outcome, Verdict, together
 from harness.limits import advice
 from harness.limits.found import Found, State
-from harness.results.cautions import cautions
+from harness.results.cautions import cautions, remarks
 from harness.scenario import Scenario
 from harness.search.result import SearchResult, Stop
 from harness.search.sequential import Reliability
@@ -148,8 +148,8 @@ class Answer:
             lines["ReadWritePaths"] = [f"left writable; passed trial {trial}", *refused]
             if untried := listed.not_proven(self.needs):
                 lines["ReadWritePaths"].append(f"{' '.join(untried)}: {listed.WHY_NOT_PROVEN}")
-        for name, caution in cautions(self.result.accepted, self.needs):
-            lines[name].append(one_line(caution))
+        for name, told in (*cautions(self.result.accepted, self.needs), *remarks(self.result.accepted, self.needs)):
+            lines[name].append(one_line(told))
         taken = {item for key in self.result.accepted if key.directive == "CapabilityBoundingSet" for item in key.items}
         if untried := sorted(taken & set(self.inspection.withheld)):
             lines["CapabilityBoundingSet"].append(one_line(f"no machine has {' '.join(untried)}: not tried"))

@@ -117,6 +117,8 @@ def needs_of(
         calls=tuple(_calls_beyond(seen, groups or {})),
         refused=tuple(_calls_refused(seen, groups or {})) if has_user and not any(baseline.privileges.values()) else (),
         outward=tuple(_outward(baseline.sockets)),
+        namespaces=() if seen is None else seen.namespaces,
+        shared=() if seen is None else seen.shared,
     )
 
 

@@ -6,12 +6,15 @@ whether a refused option passes with nothing but what it requires. If so, it is 
 accepted, since two failures may have been chance; if it fails again, halving the accepted row finds its partner. When
 the refused one weighs more than what would have to go, they change places: the only step that ever takes something
 out of `accepted`, and only for a heavier candidate that has passed.
+
+Where the denial of a failed option names an accepted one, and not itself, that is looked at at once: its place among
+the witnesses is only worth it if it is to stay refused.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Generic
 
-from harness.search.ledger import Ledger, Question
+from harness.search.ledger import Answer, Ledger, Question
 from harness.search.options import K
 from harness.search.result import Pair, Phase, Refusal, Settings
 from harness.search.state import State
@@ -26,6 +29,7 @@ class Conflicts(Generic[K]):
         self._ledger = ledger
         self._left = settings.pair_trials
         self._looked_at: set[K] = set()
+        self._named: set[K] = set()
 
     def resolve(self, refusals: Mapping[K, Refusal[K]]) -> bool:
         """Look at each refusal once, heaviest first; true when accepted options changed, and the walk has to go on."""
@@ -43,6 +47,18 @@ class Conflicts(Generic[K]):
             if partner is not None and self._settle(key, partner):
                 return True
         return False
+
+    def give_way(self, failed: Iterable[Answer[K]]) -> None:
+        """Let an accepted option go for a heavier one whose failure names it, if that passes in its place."""
+        for answer in failed:
+            (key,) = answer.added
+            accepted = {str(option): option for option in self._state.accepted}
+            named = [accepted[name] for name in sorted(answer.verdict.suspects) if name in accepted]
+            if str(key) in answer.verdict.suspects or key in self._named:
+                continue
+            self._named.add(key)
+            if any(self._take_place(key, partner) for partner in named):
+                return
 
     def _explained(self, key: K, refusal: Refusal[K]) -> bool:
         """Whether what was seen says why it fails by itself."""
@@ -67,15 +83,21 @@ class Conflicts(Generic[K]):
 
     def _settle(self, key: K, partner: K) -> bool:
         """Keep the heavier of the two; true when that is `key`, and it passes in place of `partner`."""
-        state, options = self._state, self._state.options
-        gone = (options.dependants((partner,)) | {partner}) & state.accepted
-        kept = state.accepted - gone
-        if options[key].weight > options.weight(gone) and self._passes(kept, key):
-            self.found.append(Pair(partner, frozenset((key,))))
-            state.exchange(key, partner, candidate=kept | {key})
+        if self._take_place(key, partner):
             return True
         self.found.append(Pair(key, frozenset((partner,))))
         return False
+
+    def _take_place(self, key: K, partner: K) -> bool:
+        """Put `key` in place of `partner` if it weighs more and passes there."""
+        state, options = self._state, self._state.options
+        gone = (options.dependants((partner,)) | {partner}) & state.accepted
+        kept = state.accepted - gone
+        if options[key].weight <= options.weight(gone) or not self._passes(kept, key):
+            return False
+        self.found.append(Pair(partner, frozenset((key,))))
+        state.exchange(key, partner, candidate=kept | {key})
+        return True
 
     def _passes(self, accepted: frozenset[K], key: K) -> bool | None:
         if self._left <= 0:

@@ -69,7 +69,9 @@ class Walk(Generic[K]):
         if questions := plan_round(self._state, self._settings.workers):
             self._narrow(questions)
         elif questions := self._witnesses.plan():
-            self._witnesses.learn(self._ask(questions))
+            answers = self._ask(questions)
+            if not self._witnesses.learn(answers):
+                self._conflicts.give_way([answer for answer in answers if answer.verdict.failed])
         else:
             return self._conflicts.resolve(self._witnesses.refusals())
         return True

@@ -4,6 +4,7 @@ A pure function of its `Trial`: everything it needs travels in it, so that anoth
 an observation that says how far it got, however it went wrong; it judges nothing.
 """
 
+import stat
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -115,12 +116,25 @@ def _in_place(seen: Seen, machine: Machine) -> Seen:
         found = (tree.in_place(machine.path("/"), path) if _is_plain(path) else path for path in paths)
         return tuple(sorted(set(found)))
 
+    written = placed(seen.opened_for_writing)
     return replace(
         seen,
         opened=placed(seen.opened),
-        opened_for_writing=placed(seen.opened_for_writing),
+        opened_for_writing=written,
         executed=placed(seen.executed),
+        shared=tuple(path for path in written if _is_plain(path) and _is_shared(path, machine)),
     )
+
+
+def _is_shared(path: str, machine: Machine) -> bool:
+    """Whether a lasting file that the trial made can be read by others; logs have their own ways, with groups."""
+    if below(path, "/run", "/tmp", "/var/tmp", "/var/log") or (machine.spec.root / path.lstrip("/")).exists():
+        return False
+    try:
+        info = machine.path(path).lstat()
+    except OSError:
+        return False
+    return stat.S_ISREG(info.st_mode) and info.st_mode & 0o044 != 0
 
 
 def _is_plain(path: str) -> bool:
@@ -215,7 +229,8 @@ def _start(trial: Trial, service: Service, workload: Workload, record: Record) -
     record.update(reached=Stage.STARTED)
     record.at("start", "ready")
     with record.timed("ready"):
-        record.step(workload.poll(_patient(trial, trial.scenario.ready, "ready"), name="ready", part="ready"))
+        check = _patient(trial, trial.scenario.ready, "ready")
+        record.step(workload.poll(check, name="ready", part="ready", given_up=service.has_failed))
     service.status()  # a forking service has its final processes only now
     record.see(service, at="ready")
     record.update(reached=Stage.READY)
@@ -261,7 +276,8 @@ def _act(trial: Trial, action: LifeCycle, service: Service, workload: Workload, 
     if action.do != "signal":
         service.status()
         name = f"{action.name}: ready again"
-        record.step(workload.poll(_patient(trial, trial.scenario.ready, name), name=name, part="life-cycle"))
+        check = _patient(trial, trial.scenario.ready, name)
+        record.step(workload.poll(check, name=name, part="life-cycle", given_up=service.has_failed))
 
 
 def _patient(trial: Trial, check: AnyCheck, name: str = "") -> AnyCheck:

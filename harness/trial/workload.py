@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from harness.judge.load import parse
@@ -62,8 +62,11 @@ class Workload:
                 break
         return replace(result, duration_s=time.monotonic() - began)
 
-    def poll(self, check: Check, *, name: str, part: str) -> StepResult:
-        """Repeat a check until it does what is expected; fails with its last answer after `timeout_s`."""
+    def poll(self, check: Check, *, name: str, part: str, given_up: Callable[[], bool] = lambda: False) -> StepResult:
+        """Repeat a check until it does what is expected; fails with its last answer after `timeout_s`.
+
+        It fails sooner when `given_up` says that there is nothing left to wait for, which is asked from time to time.
+        """
         began = time.monotonic()
         wait_s = FIRST_POLL_S
         while True:
@@ -74,6 +77,8 @@ class Workload:
             if result.timed_out:
                 result = replace(result, problem=f"no end within {check.timeout_s:.3g} s")
             if result.ok or elapsed_s + wait_s >= check.timeout_s or not self._machine.is_alive():
+                return replace(result, duration_s=elapsed_s)
+            if wait_s >= LONGEST_POLL_S and given_up():
                 return replace(result, duration_s=elapsed_s)
             time.sleep(wait_s)
             wait_s = min(wait_s * 1.5, LONGEST_POLL_S)

@@ -29,7 +29,8 @@ class Needs:
     `tcp:80`. `apart` are places to write to that are mounts of their own below a read-only root, so that what is said
     of `/` does not reach them. `calls` are system calls in use that the allow-list of the catalogue lacks, `refused`
     those that the kernel refuses the service each time. `outward` are sockets such as `tcp 0.0.0.0:80` that more than
-    this machine itself can reach.
+    this machine itself can reach. `namespaces` are kinds of which it made its own, `shared` files it made that others
+    than their owner may read.
     """
 
     networks: tuple[str, ...] = ()
@@ -49,6 +50,8 @@ class Needs:
     calls: tuple[str, ...] = ()
     refused: tuple[str, ...] = ()
     outward: tuple[str, ...] = ()
+    namespaces: tuple[str, ...] = ()
+    shared: tuple[str, ...] = ()
 
 
 NOTHING = Needs()

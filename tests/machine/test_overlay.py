@@ -149,7 +149,13 @@ def test_added_text_is_what_was_appended(overlay, root):
     overlay.put("/var/log/new.log", b"\xff only new\n")
     overlay.put("/etc/file", b"x")  # shorter than before: written anew
     assert overlay.added_text("/var/log/app.log", most_bytes=100) == "new line\n"
-    assert overlay.added_text("/var/log/app.log", most_bytes=5) == "line\n"
+    # Cut off, what is left begins with a whole line.
+    overlay.put("/var/log/app.log", b"old line\nnew line\nnewer line\n")
+    assert overlay.added_text("/var/log/app.log", most_bytes=15) == "newer line\n"
+    assert overlay.added_text("/var/log/app.log", most_bytes=11) == "newer line\n"
+    assert overlay.added_text("/var/log/app.log", most_bytes=10) == ""
+    overlay.put("/var/log/app.log", b"old line\n")
+    assert overlay.added_text("/var/log/app.log", most_bytes=100) == ""
     assert overlay.added_text("/var/log/new.log", most_bytes=100) == "\ufffd only new\n"
     assert overlay.added_text("/etc/file", most_bytes=100) == "x"
     assert overlay.added_text("/var/log/none", most_bytes=100) == ""
@@ -158,10 +164,10 @@ def test_added_text_is_what_was_appended(overlay, root):
 def test_what_the_host_appends_meanwhile_is_not_what_was_added(overlay, root):
     (root / "var/log/app.log").write_text("old line\nof the host\nmuch of it\n")
     overlay.put("/var/log/app.log", b"old line\nof the trial\n")
-    assert overlay.added_text("/var/log/app.log", most_bytes=100) == "trial\n"
-    (root / "var/log/app.log").write_bytes(bytes(100_000) + b"host")
-    overlay.put("/var/log/app.log", bytes(100_000) + b"new")
-    assert overlay.added_text("/var/log/app.log", most_bytes=100) == "new"
+    assert overlay.added_text("/var/log/app.log", most_bytes=100) == "of the trial\n"
+    (root / "var/log/app.log").write_bytes(b"line\n" * 20_000 + b"host")
+    overlay.put("/var/log/app.log", b"line\n" * 20_000 + b"here")
+    assert overlay.added_text("/var/log/app.log", most_bytes=100) == "here"
 
 
 def test_plan_escapes_what_overlayfs_splits_at(root, tmp_path):

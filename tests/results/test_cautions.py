@@ -2,7 +2,7 @@
 
 import pytest
 
-from harness.results.cautions import cautions
+from harness.results.cautions import cautions, remarks
 from harness.unit.needs import Needs
 from harness.unit.tightening import Tightening
 
@@ -23,6 +23,14 @@ LOCAL = (*PRIVATE, "IPAddressDeny=any but localhost and peers", "IPAddressDeny=a
         (LOCAL, Needs(peers=("127.0.0.53", "192.0.2.9")), ("tried to reach 192.0.2.9, which IPAddressDeny=",)),
         (PRIVATE, Needs(peers=("10.1.2.3", "fe80::1")), ()),
         (LOCAL[:1], Needs(peers=("192.0.2.9",), networks=("192.0.2.0/24",)), ()),
+        (
+            ("RestrictNamespaces -net",),
+            Needs(namespaces=("mnt", "net")),
+            ("namespaces (net), which RestrictNamespaces=",),
+        ),
+        (("CapabilityBoundingSet -CAP_SYS_ADMIN",), Needs(namespaces=("net",)), ("which CapabilityBoundingSet=",)),
+        (("CapabilityBoundingSet -CAP_SYS_ADMIN",), Needs(namespaces=("user",)), ()),
+        (("RestrictNamespaces -pid",), Needs(namespaces=("net",)), ()),
         (("PrivateNetwork=yes",), Needs(peers=("10.1.2.3",)), ("which PrivateNetwork=",)),
     ],
 )
@@ -30,3 +38,11 @@ def test_what_is_told(labels, needs, told):
     found = list(cautions([Tightening.from_label(label) for label in labels], needs))
     assert len(found) == len(told)
     assert all(part in text for part, (_, text) in zip(told, found, strict=True))
+
+
+def test_what_is_remarked():
+    mask, run = Tightening("UMask", "0077"), Tightening("NoExecPaths", items=("/",))
+    shared = Needs(shared=("/srv/a", "/srv/b"))
+    assert dict(remarks([mask], shared))["UMask"].startswith("/srv/a and 1 more could be read by others")
+    assert [name for name, _ in remarks([mask, run], Needs())] == ["NoExecPaths"]
+    assert list(remarks([], shared)) == []

@@ -37,6 +37,20 @@ def test_with_trials_the_heavier_takes_the_place_of_the_lighter():
     assert result.refused["light"].context == result.accepted
 
 
+def test_an_accepted_one_that_is_named_by_the_denial_gives_way_at_once():
+    options = [*flat(LETTERS), Option("light", weight=0, risk=0.05), Option("heavy", weight=9, risk=0.95)]
+    attempt = Predicate(together("light", "heavy"), suspects=("light",))
+    result = search(options, attempt, settings=LOOKING)
+    assert set(result.refused) == {"light"}
+    assert result.pairs == (Pair("light", frozenset({"heavy"})),)
+    # All but the heavy one; that as well; in place of the light one; and the light one again, as its witness.
+    assert result.trials == 4
+    lighter = [*flat(LETTERS), Option("light", weight=0, risk=0.95), Option("heavy", weight=9, risk=0.05)]
+    result = search(lighter, Predicate(together("light", "heavy"), suspects=("heavy",)), settings=LOOKING)
+    assert set(result.refused) == {"light"}
+    assert result.pairs == ()
+
+
 def test_what_stands_on_the_lighter_counts_with_it():
     options = [
         *flat(LETTERS),

@@ -239,6 +239,13 @@ FILES = (
         lines=("ProtectSystem=strict", "NoExecPaths=-/", "NoExecPaths=-/tmp"),
         files=(File("/var/lib/known/state"),),
     ),
+    # It could keep a capability to look through what is hidden, which would cost more than not to hide it.
+    Known(
+        "look_in_turn",
+        (denying("InaccessiblePaths", "/usr/local"),),
+        lines=("CapabilityBoundingSet=",),
+        files=(File("/usr/share/known/of-another", owner="daemon:daemon"),),
+    ),
     Known(
         "spool",
         (writing("/var/spool/known"),),
