@@ -28,6 +28,7 @@ MOST_KEPT, MOST_PROGRAMS = 12, 6
 # Below /dev, but no device that a unit would be given.
 NO_DEVICES = re.compile(r"/dev/(?:pts|shm|mqueue|hugepages|fd|char|block|disk|log|tty|ptmx|console|std\w+|core)(?:/|$)")
 EXEC_LINE = re.compile(r'\s*[-@:+!|]*(?:"([^"]+)"|(\S+))')
+COMM_CHARACTERS = 15  # TASK_COMM_LEN less the end: proc(5)
 SEARCHED = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin")
 
 
@@ -98,6 +99,9 @@ def needs_of(
     directories = own | {f"{LASTING[directive]}/{name}" for directive, name in made}
     spared = [*writable, *directories]
     programs = _found(own_programs(unit), tree)
+    if not _lasting(programs, baseline):
+        # They are wrappers: what they started in their place is the unit's own as well.
+        programs += _found(_lasting(sorted(used.executed), baseline), tree)
     executable = tuple(path for path in _universe("ExecPaths") if tree.get(path) == "directory")
     return Needs(
         networks=scenario.networks,
@@ -185,6 +189,11 @@ def _found(programs: Iterable[str], tree: Tree) -> list[str]:
         places = [name] if name.startswith("/") else [f"{at}/{name}" for at in SEARCHED]
         paths += [path for path in places if path in tree][:1]
     return list(dict.fromkeys([*paths, *(tree[path] for path in paths if tree[path].startswith("/"))]))
+
+
+def _lasting(programs: Iterable[str], baseline: Baseline) -> list[str]:
+    """Those that every baseline run had a lasting process of."""
+    return [path for path in programs if path.rpartition("/")[2][:COMM_CHARACTERS] in baseline.lasting]
 
 
 def _programs(used: Used, own: Collection[str], tree: Tree) -> list[str]:

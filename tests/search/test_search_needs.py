@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from harness.judge.baseline import Baseline
-from harness.observation import Observation, Seen
+from harness.observation import Observation, Process, Seen
 from harness.scenario import Scenario
 from harness.search.needs import Tree, Used, asked_of_tree, item_risks, needs_of, own_programs
 from harness.search.writable import writable_paths
@@ -161,6 +161,24 @@ def test_what_others_can_reach(sockets: tuple[str, ...], outward: tuple[str, ...
     baseline = Baseline.of([replace(observation(), listening=sockets)])
     found = needs_of(scenario, parse(UNIT), baseline, SEEN, tree=TREE, idle=(), has_user=True)
     assert found.outward == outward
+
+
+def test_what_a_wrapper_starts_and_stays_is_the_units_own() -> None:
+    process = Process(pid=7, comm="a-very-long-nam", uid=1, gid=1, capabilities=0, seen_at="start", sightings=9)
+    scenario = Scenario.model_validate(
+        {"unit": "thing.service", "steps": [{"name": "it", "run": "true"}], "path": Path("x")}
+    )
+    baseline = Baseline.of([replace(observation(), processes=(process,))])
+    ran = ("/usr/bin/a-very-long-name-of-it", "/usr/bin/head")
+    tree = {**TREE, **dict.fromkeys(ran, "file")}
+    found = needs_of(scenario, parse(UNIT), baseline, replace(SEEN, executed=ran), tree=tree, idle=(), has_user=True)
+    assert "/usr/bin/a-very-long-name-of-it" in found.own_programs
+    assert found.programs == ("/usr/bin/head",)
+    # A helper of a program that stays itself is a question.
+    itself = replace(process, pid=8, comm="thing")
+    baseline = Baseline.of([replace(observation(), processes=(process, itself))])
+    found = needs_of(scenario, parse(UNIT), baseline, replace(SEEN, executed=ran), tree=tree, idle=(), has_user=True)
+    assert "/usr/bin/a-very-long-name-of-it" in found.programs
 
 
 def test_without_a_tracer_only_what_was_written_is_known() -> None:

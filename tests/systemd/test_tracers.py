@@ -58,6 +58,7 @@ def check(seen: Seen) -> None:
     assert "AF_INET" in seen.families
     assert "127.0.0.7" in seen.peers
     assert {"setsid", "sched_yield", "execve"} <= {*seen.calls}
+    assert seen.shared == ("/var/lib/tiny/state",)
     assert "setpriority" in seen.refused
     assert not {"setsid", "sched_yield", "openat"} & {*seen.refused}
     assert not seen.writable_code
