@@ -194,7 +194,8 @@ def test_what_is_deployed_is_checked_changed_and_watched(tmp_path, path):
     in_guest(shlex.join([*PYTEST, path]), tmp_path, timeout_s=3000)
 
 
-# The timer's random delay would take up to an hour.
+# The timer's random delay would take up to an hour. It is stopped once it has fired: a night takes longer than a minute
+# there, and the timer would start the next one at once.
 BY_TIMER = """\
 set -e
 harness tune brought/tiny.toml --only directives --results out/results
@@ -205,8 +206,9 @@ printf '[Timer]\\nRandomizedDelaySec=0\\n' >/etc/systemd/system/harness-nightly.
 systemd-analyze verify harness-nightly.service harness-nightly.timer
 systemctl daemon-reload
 systemctl start harness-nightly.timer
-until test "$(systemctl show -P ExecMainExitTimestampMonotonic harness-nightly.service)" != 0; do sleep 5; done
+until test "$(systemctl show -P ExecMainStartTimestampMonotonic harness-nightly.service)" != 0; do sleep 1; done
 systemctl stop harness-nightly.timer
+until test "$(systemctl show -P ExecMainExitTimestampMonotonic harness-nightly.service)" != 0; do sleep 5; done
 systemctl show harness-nightly.service -p Result -p ExecMainStatus -p NRestarts >out/service
 journalctl -u harness-nightly.service -o cat --no-pager >out/journal
 """
