@@ -200,6 +200,7 @@ FILES = (
         (writing("/etc/known.conf"),),
         lines=("ProtectSystem=strict", "ReadWritePaths=-/etc/known.conf"),
         files=(File("/etc/known.conf"),),
+        thorough=True,
     ),
     Known(
         "etc_replace",
@@ -418,7 +419,7 @@ PRIVILEGES = (
 KERNEL = (
     Known("proc_stat", ("ProtectProc=noaccess",), unit=USER, ask=SOMEBODY, thorough=True),
     Known("proc_see", ("ProtectProc=invisible",), ("ProtectProc=noaccess",), unit=USER, ask=SOMEBODY),
-    Known("meminfo", ("ProcSubset=pid",)),
+    Known("meminfo", ("ProcSubset=pid",), thorough=True),
     Known("kallsyms", ("ProtectKernelTunables=yes", "ProcSubset=pid"), thorough=True),
     Known(
         "sysctl",
@@ -443,8 +444,8 @@ KERNEL = (
         "set_hostname", ("ProtectHostname=yes", without("CAP_SYS_ADMIN"), calls("sethostname"), USERS), thorough=True
     ),
     Known("see_hostname", ("ProtectHostname=yes",), ask="hostname renamed && sh ask.sh renamed", thorough=True),
-    Known("adjtimex", ("ProtectClock=yes", calls("clock_adjtime"))),
-    Known("modules", ("ProtectKernelModules=yes",), files=(File("/usr/lib/modules/known/modules.dep"),)),
+    Known("adjtimex", ("ProtectClock=yes", calls("clock_adjtime")), thorough=True),
+    Known("modules", ("ProtectKernelModules=yes",), files=(File("/usr/lib/modules/known/modules.dep"),), thorough=True),
     Known(
         "kernel_log",
         ("ProtectKernelLogs=yes", without("CAP_SYSLOG"), calls("syslog"), USERS),
