@@ -156,8 +156,8 @@ class Seen:
 
     Paths are as they were given, absolute ones with the links of their directories followed. `capabilities` are the
     numbers of those asked for and granted; None where the tracer or this kernel cannot tell. `refused` are calls that
-    the kernel answered each time with EPERM, EACCES or ENOSYS, `shared`
-    lasting files it made that others than their owner may read.
+    the kernel answered each time with EPERM, EACCES or ENOSYS, `shared` lasting files it made that others than their
+    owner may read.
     """
 
     calls: tuple[str, ...]

@@ -176,7 +176,7 @@ class Overlay:
         """Absolute paths that were written, made or removed above the root tree since `seal`, sorted."""
         return sorted(path for path, stamp in self._stamps().items() if self._before.get(path) != stamp)
 
-    def made_directories(self) -> list[str]:
+    def new_directories(self) -> list[str]:
         """Those of `changed` that are directories and not in the root tree."""
         found = []
         for path in self.changed():

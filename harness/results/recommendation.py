@@ -1,7 +1,7 @@
 """The answer of a run as data: each setting with its reason, each refusal with its witness."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Self
 
 from harness.inspection import Inspection
@@ -135,10 +135,9 @@ class Answer:
         for key, verdict in self.refusals():
             if key.directive in lines and lines[key.directive][0].startswith("tight"):
                 lines[key.directive][0] = f"passed trial {trial}"
-            told = refusal_text(key, verdict)
-            if any(item.items == tuple(map(answered, key.items)) for item in self.result.accepted):
-                told = told.replace("not denying", "an error and not the end for", 1)
-            lines.setdefault(key.directive, []).append(told)
+            softer = replace(key, items=tuple(map(answered, key.items)))
+            with_error = bool(key.items) and softer in self.result.accepted
+            lines.setdefault(key.directive, []).append(refusal_text(key, verdict, with_error=with_error))
         for key in self.unproven():
             name = key.rung or " ".join(key.items)
             told = f"{name} is {self.standing(key).value} on this host: not counted as tightened"
@@ -264,9 +263,10 @@ class Answer:
         return sorted(self.result.unreached.items())
 
 
-def refusal_text(key: Tightening, verdict: Verdict) -> str:
-    """`not strict: trial 0017, step save: exit status 1 …` on one line."""
-    what = f"not {key.rung}" if key.rung else f"not denying {_shortened(' '.join(key.items))}"
+def refusal_text(key: Tightening, verdict: Verdict, *, with_error: bool = False) -> str:
+    """`not strict: trial 0017, step save: exit status 1 …` on one line; `with_error` says that calls have an error."""
+    verb = "an error and not the end for" if with_error else "not denying"
+    what = f"not {key.rung}" if key.rung else f"{verb} {_shortened(' '.join(key.items))}"
     return one_line(f"{what}: trial {verdict.trial_id}, {verdict.reason}")
 
 

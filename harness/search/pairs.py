@@ -52,11 +52,11 @@ class Conflicts(Generic[K]):
         """Let an accepted option go for a heavier one whose failure names it, if that passes in its place."""
         for answer in failed:
             (key,) = answer.added
-            accepted = {str(option): option for option in self._state.accepted}
-            named = [accepted[name] for name in sorted(answer.verdict.suspects) if name in accepted]
-            if str(key) in answer.verdict.suspects or key in self._named:
+            suspects = answer.verdict.suspects
+            if str(key) in suspects or key in self._named:
                 continue
             self._named.add(key)
+            named = sorted(option for option in self._state.accepted if str(option) in suspects)
             if any(self._take_place(key, partner) for partner in named):
                 return
 

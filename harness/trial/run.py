@@ -178,7 +178,7 @@ def _lifetime(trial: Trial, service: Service, record: Record) -> None:
         for companion in trial.scenario.companions:
             _start_companion(companion, machine, workload, record)
         if trial.scenario.companions:
-            record.update(made_before=tuple(machine.overlay.made_directories()))
+            record.update(made_before=tuple(machine.overlay.new_directories()))
         _start(trial, service, workload, record)
         _work(trial, service, workload, record)
     except StopTrial:

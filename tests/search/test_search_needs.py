@@ -42,13 +42,14 @@ SEEN = Seen(
     writable_code=False,
 )
 
+SCENARIO = Scenario.model_validate(
+    {"unit": "thing.service", "steps": [{"name": "it", "run": "true"}], "path": Path("x")}
+)
+
 
 def needs(*written: str, seen: Seen | None = SEEN, text: str = UNIT, has_user: bool = True, tree: Tree = TREE) -> Needs:
-    scenario = Scenario.model_validate(
-        {"unit": "thing.service", "steps": [{"name": "it", "run": "true"}], "path": Path("x")}
-    )
     baseline = Baseline.of([replace(observation(), written=written, listening=("tcp 0.0.0.0:80", "udp [::]:40000"))])
-    return needs_of(scenario, parse(text), baseline, seen, tree=tree, idle=("/etc/idle",), has_user=has_user)
+    return needs_of(SCENARIO, parse(text), baseline, seen, tree=tree, idle=("/etc/idle",), has_user=has_user)
 
 
 def test_a_path_becomes_the_directory_of_the_package() -> None:
@@ -58,9 +59,6 @@ def test_a_path_becomes_the_directory_of_the_package() -> None:
 
 
 def test_what_companions_had_made_when_the_service_started_is_there() -> None:
-    scenario = Scenario.model_validate(
-        {"unit": "thing.service", "steps": [{"name": "it", "run": "true"}], "path": Path("x")}
-    )
     runs = [
         replace(observation(), written=("/var/spool/thing/a",), made_before=made)
         for made in (("/var/spool/thing", "/var/spool/late"), ("/var/spool/thing",))
@@ -68,7 +66,7 @@ def test_what_companions_had_made_when_the_service_started_is_there() -> None:
 
     def writable(*observations: Observation) -> tuple[str, ...]:
         baseline = Baseline.of(observations)
-        return needs_of(scenario, parse(UNIT), baseline, None, tree=TREE, idle=(), has_user=True).writable
+        return needs_of(SCENARIO, parse(UNIT), baseline, None, tree=TREE, idle=(), has_user=True).writable
 
     assert writable(*runs) == ("/var/spool/thing",)
     assert writable(*(replace(run, made_before=()) for run in runs)) == ()
@@ -155,29 +153,23 @@ def test_devices_ports_and_peers() -> None:
     ],
 )
 def test_what_others_can_reach(sockets: tuple[str, ...], outward: tuple[str, ...]) -> None:
-    scenario = Scenario.model_validate(
-        {"unit": "thing.service", "steps": [{"name": "it", "run": "true"}], "path": Path("x")}
-    )
     baseline = Baseline.of([replace(observation(), listening=sockets)])
-    found = needs_of(scenario, parse(UNIT), baseline, SEEN, tree=TREE, idle=(), has_user=True)
+    found = needs_of(SCENARIO, parse(UNIT), baseline, SEEN, tree=TREE, idle=(), has_user=True)
     assert found.outward == outward
 
 
 def test_what_a_wrapper_starts_and_stays_is_the_units_own() -> None:
     process = Process(pid=7, comm="a-very-long-nam", uid=1, gid=1, capabilities=0, seen_at="start", sightings=9)
-    scenario = Scenario.model_validate(
-        {"unit": "thing.service", "steps": [{"name": "it", "run": "true"}], "path": Path("x")}
-    )
     baseline = Baseline.of([replace(observation(), processes=(process,))])
     ran = ("/usr/bin/a-very-long-name-of-it", "/usr/bin/head")
     tree = {**TREE, **dict.fromkeys(ran, "file")}
-    found = needs_of(scenario, parse(UNIT), baseline, replace(SEEN, executed=ran), tree=tree, idle=(), has_user=True)
+    found = needs_of(SCENARIO, parse(UNIT), baseline, replace(SEEN, executed=ran), tree=tree, idle=(), has_user=True)
     assert "/usr/bin/a-very-long-name-of-it" in found.own_programs
     assert found.programs == ("/usr/bin/head",)
     # A helper of a program that stays itself is a question.
     itself = replace(process, pid=8, comm="thing")
     baseline = Baseline.of([replace(observation(), processes=(process, itself))])
-    found = needs_of(scenario, parse(UNIT), baseline, replace(SEEN, executed=ran), tree=tree, idle=(), has_user=True)
+    found = needs_of(SCENARIO, parse(UNIT), baseline, replace(SEEN, executed=ran), tree=tree, idle=(), has_user=True)
     assert "/usr/bin/a-very-long-name-of-it" in found.programs
 
 
