@@ -6,6 +6,7 @@ Where it is installed may be this host or a machine: `System` is what both offer
 import contextlib
 import os
 import re
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
@@ -41,6 +42,8 @@ CONTROL = {
     "devices.list": ("devices", "devices.list"),
 }
 V1_NO_MEMORY_LIMIT = 1 << 62  # LONG_MAX in whole pages stands for none
+# A unit of Type=simple is active before its process is confined, which takes a busy host a while.
+CONFINED_WITHIN_S = 5.0
 
 
 class System(Protocol):
@@ -185,9 +188,24 @@ def _warned(done: shell.Output, unit: UnitFile) -> tuple[Warned, ...]:
 
 
 def _pids(paths: Mapping[str, Path]) -> list[int]:
-    """Processes of a unit: systemd keeps a cgroup for each in its own tree, whatever controllers are in use."""
+    """Processes of a unit: systemd keeps a cgroup for each in its own tree, whatever controllers are in use.
+
+    Where all are about to be confined, what they are then.
+    """
     key = next((key for key in ("name=systemd", "", "pids") if key in paths), None)
-    return pids_below(paths[key]) if key is not None else []
+    given_up = time.monotonic() + CONFINED_WITHIN_S
+    while True:
+        pids = pids_below(paths[key]) if key is not None else []
+        if not pids or not all(map(_about_to_be, pids)) or time.monotonic() > given_up:
+            return pids
+        time.sleep(0.02)
+
+
+def _about_to_be(pid: int) -> bool:
+    try:
+        return is_systemds(status_fields(pid)["Name"])
+    except (OSError, KeyError):
+        return False  # ended meanwhile
 
 
 def _processes(leader: int, pids: Iterable[int], paths: Sequence[str], *, read_filters: bool) -> tuple[Confined, ...]:
