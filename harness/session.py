@@ -34,6 +34,7 @@ from harness.trial.run import Trial, run_trial
 from harness.tune import Limits, Only, Walk
 from harness.unit import catalogue, dropin
 from harness.unit.canary import CanaryResult
+from harness.unit.unitfile import parse, parse_cat
 
 STOPPED = "stopped by Ctrl-C"
 GO_ON = "run the same command again: it goes on where it stopped and repeats no trial"
@@ -282,7 +283,17 @@ def try_once(scenario: Scenario, drop_in: str) -> tuple[Observation, Verdict]:
     Without a drop-in ("") it is a baseline trial: where a search would begin.
     """
     check_ready(scenario)
-    text = drop_in or dropin.render((), start_of(scenario, inspect(scenario)))
+    inspection = inspect(scenario)
+    text = drop_in or dropin.render((), start_of(scenario, inspection))
     observation = run_trial(Trial(scenario, "0001", "by-hand", text, scenario.seed))
     verdict = judge(scenario, observation, catalogue=catalogue.load())
-    return observation, verdict if drop_in else replace(verdict, suspects=())  # with nothing set, nothing is suspect
+    known = _directives_set(inspection.unit_text, drop_in) if drop_in else frozenset()
+    suspects = tuple(name for name in verdict.suspects if name.partition("=")[0].partition(" ")[0] in known)
+    return observation, replace(verdict, suspects=suspects)
+
+
+def _directives_set(unit_text: str, drop_in: str) -> frozenset[str]:
+    """Names of the directives that a unit or its drop-in sets, with what they bring: only these can be to blame."""
+    assigned = {a.key for a in (*parse_cat(unit_text).assignments, *parse(drop_in).assignments)}
+    found = {directive.name for directive in catalogue.load() if assigned & set(directive.keys)}
+    return frozenset(found | {"NoNewPrivileges"} if found else found)  # a filter of a service with a user brings it

@@ -55,3 +55,11 @@ def test_what_is_missing_is_said(tmp_path, arguments, error):
     assert done.status == 2
     assert error in done.error
     assert done.hint
+
+
+@pytest.mark.boots
+def test_only_what_is_set_is_suspect(tmp_path):
+    tiny.write(tmp_path, "[Service]\nType=oneshot\nExecStart=/bin/mkdir /srv/made\nProtectHome=yes\n")
+    done = harness("try", "tiny.toml", "--set", "ProtectSystem=strict", folder=tmp_path)
+    assert done.status == 3
+    assert "suspects: ProtectSystem\n" in done.out

@@ -59,7 +59,7 @@ def test_nothing_to_point_to(text):
 
 
 def test_paths_are_whole():
-    assert "ProtectSystem" not in pointed_at("/srv/etcetera: Read-only file system in /usrlocal")
+    assert "ProtectSystem" not in pointed_at("/data/etcetera: Read-only file system in /usrlocal")
 
 
 def test_silence_until_a_time_limit_is_what_a_blocked_address_looks_like():
