@@ -75,7 +75,7 @@ class Bare:
         if traced.lost or self.seen is None or self.seen.tracer != SWIFT_TRACER:
             return False
         now, before = Baseline.of([traced]), Baseline.of(self._earlier)
-        return now.identities == before.identities and now.listens == before.listens
+        return now.identities.keys() == before.identities.keys() and now.listens == before.listens
 
     def run_plain(self) -> list[Observation]:
         """The same without a traced one. Raises as `run` does."""

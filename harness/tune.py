@@ -164,7 +164,7 @@ class Walk:
 
     def _novel(self, observations: Sequence[Observation], baseline: Baseline) -> tuple[Verdict, ...]:
         """Failures by what the service newly logs, or no longer does; its files and users are others now."""
-        known = replace(baseline, kept_files=frozenset(), identities=frozenset(), privileges={})
+        known = replace(baseline, kept_files=frozenset(), identities={}, privileges={})
         verdicts = [judge(self.scenario, item, catalogue=self.catalogue, baseline=known) for item in observations]
         return tuple(verdict for verdict in verdicts if verdict.failed)
 

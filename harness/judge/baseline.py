@@ -1,5 +1,8 @@
 """What the service is like before anything is tightened: the measure of every later trial."""
 
+import functools
+import operator
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Self
@@ -25,10 +28,10 @@ class Baseline:
     `listens` the ports that the unit listened on in every run, `kept_files` those of paths that every run wrote,
     `made_before` directories that were made in every run before the unit was started, `speakers` the names under
     which every run logged anything, `lasting` the programs that every run had a lasting process of. `identities` are
-    (comm, uid, gid) seen in every run; `privileges` the capabilities ever held by each. `slowest_s` is the longest
-    duration of each step, `most_cpu_s` the most processor time the unit used in it. `stops` are the (active state,
-    result) pairs after the stop. `by_chance` is what was missed once (in the words of a verdict) and turned out to
-    stay away by chance.
+    (comm, uid, gid) seen in every run, with how often in that which saw it least; `privileges` the capabilities ever
+    held by each. `slowest_s` is the longest duration of each step, `most_cpu_s` the most processor time the unit used
+    in it. `stops` are the (active state, result) pairs after the stop. `by_chance` is what was missed once (in the
+    words of a verdict) and turned out to stay away by chance.
     """
 
     templates: frozenset[str]
@@ -39,7 +42,7 @@ class Baseline:
     lasting: frozenset[str]
     slowest_s: Mapping[str, float]
     most_cpu_s: Mapping[str, float]
-    identities: frozenset[Identity]
+    identities: Mapping[Identity, int]
     privileges: Mapping[Identity, int]
     states: frozenset[str]
     stops: frozenset[tuple[str, str]]
@@ -70,7 +73,7 @@ class Baseline:
             lasting=frozenset.intersection(*(_lasting(item.processes) for item in observations)),
             slowest_s=slowest,
             most_cpu_s=most_cpu,
-            identities=frozenset.intersection(*(_identities(item.processes) for item in observations)),
+            identities=_in_every_run([_identities(item.processes) for item in observations]),
             privileges=privileges,
             states=frozenset(item.at_work.active_state for item in observations),
             stops=frozenset((item.after_stop.active_state, item.after_stop.result) for item in observations),
@@ -145,5 +148,12 @@ def _processes(observations: Iterable[Observation]) -> Iterable[Process]:
     return (process for observation in observations for process in observation.processes)
 
 
-def _identities(processes: Iterable[Process]) -> frozenset[Identity]:
-    return frozenset(identity(process) for process in processes)
+def _identities(processes: Iterable[Process]) -> Counter[Identity]:
+    found: Counter[Identity] = Counter()
+    for process in processes:
+        found[identity(process)] += process.sightings
+    return found
+
+
+def _in_every_run(runs: Sequence[Counter[Identity]]) -> dict[Identity, int]:
+    return dict(functools.reduce(operator.and_, runs))  # the smaller count of each

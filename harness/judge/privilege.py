@@ -6,13 +6,13 @@ A daemon that can no longer drop root because it lost CAP_SETUID stays up and an
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from harness.judge.baseline import Baseline, identity
+from harness.judge.baseline import LASTING_SIGHTINGS, Baseline, identity
 from harness.observation import Process
 from harness.unit.capability import CAPABILITIES
 
 
 class Gained(NamedTuple):
-    """More privilege than at baseline, in words; `glimpsed` where the process was seen once, perhaps on its way."""
+    """More privilege than at baseline, in words; `glimpsed` where it rests on what is seen only by chance."""
 
     text: str
     glimpsed: bool
@@ -27,22 +27,26 @@ def more_privilege(processes: Iterable[Process], baseline: Baseline) -> Gained |
     # Of a process that changed only what it was last: a worker may be caught between its fork and its setuid.
     found = list({process.pid: process for process in processes}.values())
     known = {comm for comm, _, _ in baseline.privileges}
+    # Root of another group is nothing new: a process gives up the group first, and the user a moment later.
+    as_root = {comm for comm, uid, _ in baseline.privileges if uid == 0}
     for process in found:
         held = baseline.privileges.get(identity(process))
-        if held is None and process.comm in known and process.uid == 0:
+        glimpsed = process.sightings < LASTING_SIGHTINGS
+        if process.uid == 0 and process.comm in known - as_root:
             told = f"{process.comm} (pid {process.pid}) runs as root, which it never did at baseline"
-            return Gained(told, process.sightings == 1)
+            return Gained(told, glimpsed)  # perhaps on its way to another user
         # In a user namespace of its own it has every capability, over nothing but that (user_namespaces(7)).
         over_the_host = 0 if "user" in process.namespaces else process.capabilities
         extra = over_the_host & ~(held if held is not None else _most(process, baseline))
         if extra and process.comm in known:
             told = f"{process.comm} (pid {process.pid}, uid {process.uid}) has {_names(extra)} beyond the baseline"
-            return Gained(told, process.sightings == 1)
+            return Gained(told, glimpsed)
     now = {identity(process) for process in found}
     running = {process.comm for process in found}
-    for comm, uid, gid in sorted(baseline.identities - now):
+    for comm, uid, gid in sorted(baseline.identities.keys() - now):
         if uid != 0 and comm in running and not any(name == comm and user not in (0,) for name, user, _ in now):
-            return Gained(f"{comm} no longer drops from root to uid {uid}, gid {gid}", glimpsed=False)
+            told = f"{comm} no longer drops from root to uid {uid}, gid {gid}"
+            return Gained(told, baseline.identities[comm, uid, gid] < LASTING_SIGHTINGS)
     return None
 
 
