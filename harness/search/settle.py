@@ -1,8 +1,8 @@
 """From options to a tight set that was confirmed, whether the service is reliable or not.
 
 A service that never failed its baseline is searched with one trial for each question. When trials contradict one
-another, or a confirming run fails, the baseline is measured longer; if it fails by itself, each question from then on
-is decided by a sequential test, and everything refused before is asked again. A pass that was luck shows in the
+another by chance, or a confirming run fails, the baseline is measured longer; if it fails by itself, each question from
+then on is decided by a sequential test, and everything refused before is asked again. A pass that was luck shows in the
 confirming runs: then the accepted batches are cut backwards.
 """
 
@@ -19,6 +19,8 @@ from harness.search.sequential import Errors, Reliability, Sequential, Sequentia
 
 MAXIMUM_BACKTRACKS = 3
 """After so many failed confirmations the answer stays unconfirmed, and the run says so."""
+TRIED_AGAIN = 2
+"""Of the candidates that failed and whose options passed with others: they tell what all of them would."""
 
 
 @dataclass(frozen=True)
@@ -107,13 +109,21 @@ class Settling(Generic[K]):
 
         None stands for a failed confirmation.
         """
-        if self._measured or (result is not None and not contradicts_itself(result)):
+        if self._measured or (result is not None and not self._is_chance(result)):
             return False
         self._measured = True
         self._progress("reliability", None)
         self._reliability = self._trials.measure()
         self._flaky = self._reliability.flaky or (result is not None and by_chance(result))
         return self._flaky
+
+    def _is_chance(self, result: SearchResult[K]) -> bool:
+        """Whether trials contradict one another, and not just because options depend on each other.
+
+        Then what failed fails again. A daemon may not make a call once it cannot reach what it made the call for.
+        """
+        failed = contradicted(result)[:TRIED_AGAIN]
+        return by_chance(result) or (bool(failed) and any(not v.failed for v in self._trials.attempt(failed)))
 
     def _ask_again(self, result: SearchResult[K]) -> SearchResult[K]:
         """Go on from what was accepted, with every refusal in doubt."""
@@ -155,10 +165,11 @@ class Settling(Generic[K]):
         return verdicts, together(verdicts)
 
 
-def contradicts_itself(result: SearchResult[K]) -> bool:
-    """Whether one failed and the same or a larger one passed: chance, or options that depend on each other."""
+def contradicted(result: SearchResult[K]) -> list[frozenset[K]]:
+    """Candidates that failed although the same or a larger one passed, smallest first."""
     failed, passed = _by_outcome(result)
-    return any(one <= other for one in failed for other in passed)
+    found = [one for one in failed if any(one <= other for other in passed)]
+    return sorted(found, key=lambda candidate: (len(candidate), sorted(candidate)))
 
 
 def by_chance(result: SearchResult[K]) -> bool:

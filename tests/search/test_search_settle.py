@@ -9,9 +9,10 @@ from predicates import LOST, Predicate, flat, without
 
 from bench.search import settled
 from harness.judge.verdict import Outcome, Verdict
+from harness.search.options import Option
 from harness.search.result import Budget, Settings, Stop
 from harness.search.sequential import BROKEN_FAILS, MOST_TRIALS, Errors, Reliability, Sequential, SequentialTest
-from harness.search.settle import Settled, Settling, Trials
+from harness.search.settle import TRIED_AGAIN, Settled, Settling, Trials
 
 RUNS = 100
 LETTERS = "abcdefghijklmnop"
@@ -49,6 +50,20 @@ def test_a_reliable_service_is_never_measured_again():
     assert settled.confirmed is Outcome.PASS
     assert len(settled.verdicts) == 3
     assert settled.reliability == RELIABLE
+
+
+def test_what_fails_only_without_another_is_no_chance():
+    """As a call that is made for a service which another option closes: it breaks alone, and not beside it."""
+    options = [Option(key, risk=0.5 if key == "k" else 0.05) for key in LETTERS]
+    works = Predicate(lambda candidate: "c" not in candidate or "k" in candidate)
+    settled = settle(options, works)
+    assert settled.result.accepted == set(LETTERS)
+    assert settled.reliability == RELIABLE
+    failed = [candidate for candidate in works.tried if "c" in candidate and "k" not in candidate]
+    assert len(set(failed)) == len(failed) - TRIED_AGAIN
+    # By chance the same looks alike, and does not come again.
+    again = Predicate(lambda candidate: "c" not in candidate or "k" in candidate or candidate in again.stored)
+    assert settle(options, again, measure=lambda: Reliability(20, 1)).reliability.flaky
 
 
 def test_of_what_was_proven_before_the_pass_of_the_search_is_a_confirming_run():
