@@ -10,6 +10,9 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Self
 
+# One more address of a machine in its traced baseline, as every host has one beside loopback's (RFC 5737): a service
+# that binds each address by itself, rather than none in particular, is seen to listen on this one.
+OWN_ADDRESS = "198.51.100.1"
 FORMAT = 1
 
 

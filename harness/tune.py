@@ -180,6 +180,7 @@ class Walk:
             idle=self.inspection.written,
             has_user=self.start.has_user,
             groups=self.inspection.syscall_groups,
+            withheld=self.inspection.withheld,
         )
 
     def _offers(self) -> tuple[tuple[Offer, ...], tuple[LeftOut, ...]]:

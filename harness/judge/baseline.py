@@ -105,7 +105,8 @@ def _most(observations: Iterable[Observation]) -> tuple[dict[str, float], dict[s
         for step in observation.steps:
             slowest[step.name] = max(slowest.get(step.name, 0.0), step.duration_s)
             most_cpu[step.name] = max(most_cpu.get(step.name, 0.0), step.service_cpu_s or 0.0)
-        slowest["start"] = max(slowest.get("start", 0.0), observation.durations_s.get("start", 0.0))
+        for part in ("start", "stop"):
+            slowest[part] = max(slowest.get(part, 0.0), observation.durations_s.get(part, 0.0))
     return slowest, most_cpu
 
 

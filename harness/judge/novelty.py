@@ -14,7 +14,7 @@ _TROUBLE = re.compile(
     r"\b(?:warn(?:ings?)?|err(?:ors?)?|exceptions?|traceback|timed out"
     r"|fail(?:ed|ure|s|ing)?|den(?:y|ied)|refus(?:ed|ing)|cannot|can't|could not|unable"
     r"|not permitted|not supported|no such|read-only|unreachable|crit(?:ical)?|alert|emerg(?:ency)?|fatal|panic"
-    r"|abort(?:ed|ing)?)\b",
+    r"|abort(?:ed|ing)?|does(?:n't| not) exist|not found)\b",
     re.IGNORECASE,
 )
 _LEADS_TO = ("Traceback (most recent call last)", " ", "\t")

@@ -51,8 +51,8 @@ class MachineSpec:
     """What a machine is made of: the root tree, files to put in before boot, capabilities and addresses it gets.
 
     `files` maps a path inside to content, mode and owner ids; `capabilities` names those of `WITHHELD` that it is
-    given after all; `addresses` are put on a dummy link, such as `10.1.2.3/24`; `trees` maps paths inside to
-    directories of the host that are shown there and never written to.
+    given after all; `addresses` are put on a dummy link, such as `10.1.2.3/24`, and those of `loopback` on `lo`;
+    `trees` maps paths inside to directories of the host that are shown there and never written to.
     """
 
     root: Path = Path("/")
@@ -60,6 +60,7 @@ class MachineSpec:
     keep_units: frozenset[str] = frozenset()
     capabilities: frozenset[str] = frozenset()
     addresses: tuple[str, ...] = ()
+    loopback: tuple[str, ...] = ()
     trees: Mapping[str, Path] = field(default_factory=dict)
 
 
@@ -201,7 +202,7 @@ class Machine:
             self._process = shell.start(self._command(), env=env, join=self._cgroups.launch)
             self._await_ready(notify)
         self.leader = self._find_leader()
-        if self.spec.addresses:
+        if self.spec.addresses or self.spec.loopback:
             self._add_addresses()
 
     def _await_ready(self, notify: socket.socket) -> None:
@@ -237,18 +238,23 @@ class Machine:
         return pid
 
     def _add_addresses(self) -> None:
-        # Not every kernel has dummy links; one end of a veth pair inside the same network does as well.
-        commands = "ip link add harness0 type dummy 2>/dev/null"
-        commands += " || { ip link add harness0 type veth peer name harness1 && ip link set harness1 up; }"
-        commands += " && ip link set harness0 up"
+        commands = "set -e"
+        for address in self.spec.loopback:
+            commands += f"; ip address add {address} dev lo"
+        if self.spec.addresses:
+            # Not every kernel has dummy links; one end of a veth pair inside the same network does as well.
+            commands += "; ip link add harness0 type dummy 2>/dev/null"
+            commands += " || { ip link add harness0 type veth peer name harness1 && ip link set harness1 up; }"
+            commands += "; ip link set harness0 up"
         for address in self.spec.addresses:
-            commands += f" && ip address add {address} dev harness0 nodad"
+            commands += f"; ip address add {address} dev harness0 nodad"
         # The host's own `ip`, in the machine's network alone: the root tree may not have one.
         argv = ["nsenter", "-t", str(self.leader), "-n", "--", "sh", "-c", commands]
         done = shell.run(argv)
         if done.status != 0:
+            addresses = ", ".join([*self.spec.loopback, *self.spec.addresses])
             raise MachineError(
-                f"cannot give the machine the addresses {', '.join(self.spec.addresses)}: {done.error_text}",
+                f"cannot give the machine the addresses {addresses}: {done.error_text}",
                 hint="this needs dummy links or veth pairs in the kernel, and the package iproute2",
             )
 

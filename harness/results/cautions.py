@@ -6,12 +6,14 @@ misses clients that nobody played.
 
 import ipaddress
 from collections.abc import Collection, Iterator
+from pathlib import PurePosixPath
 
 from harness.unit import catalogue
 from harness.unit.catalogue import Rung
 from harness.unit.needs import Needs
 from harness.unit.tightening import Tightening
 
+SHOWN_FOLDERS = 3
 NAME_PEERS = "name it in `networks` where the service needs it"
 NAME_THEM = "`networks` of the scenario names clients"
 _SPECIAL = {
@@ -37,6 +39,7 @@ def cautions(accepted: Collection[Tightening], needs: Needs) -> Iterator[tuple[s
             name = "PrivateNetwork" if closed else "IPAddressDeny"
             told = f"it tried to reach {', '.join(blocked)}, which {name}= keeps it from"
             yield name, f"{told}; in a machine nothing is ever reached there, so no trial could miss it: {NAME_PEERS}"
+    yield from _untried(needs)
     kinds = [kind for kind in needs.namespaces if Tightening("RestrictNamespaces", items=(kind,)) in accepted]
     name = "RestrictNamespaces" if kinds else "CapabilityBoundingSet"
     without_right = Tightening("CapabilityBoundingSet", items=("CAP_SYS_ADMIN",)) in accepted
@@ -45,11 +48,19 @@ def cautions(accepted: Collection[Tightening], needs: Needs) -> Iterator[tuple[s
         yield name, f"{told}; no step missed that, but a part of it may now run with less between it and the rest"
 
 
+def _untried(needs: Needs) -> Iterator[tuple[str, str]]:
+    if needs.asked:
+        told = f"the unit asks for {' '.join(needs.asked)}, which no machine has"
+        yield "CapabilityBoundingSet", f"{told}: it is left, and nothing that the service does with it was tried"
+
+
 def remarks(accepted: Collection[Tightening], needs: Needs) -> Iterator[tuple[str, str]]:
     """What to know of a directive in daily use, under its name."""
     if needs.shared and any(key.directive == "UMask" for key in accepted):
-        more = f" and {len(needs.shared) - 1} more" if len(needs.shared) > 1 else ""
-        yield "UMask", f"{needs.shared[0]}{more} could be read by others before, which nobody in the workload did"
+        folders = sorted({str(PurePosixPath(path).parent) for path in needs.shared}, key=lambda at: (at.count("/"), at))
+        more = f" and {len(folders) - SHOWN_FOLDERS} more" if len(folders) > SHOWN_FOLDERS else ""
+        told = f"{', '.join(folders[:SHOWN_FOLDERS])}{more}"
+        yield "UMask", f"files in {told} could be read by others before, which nobody in the workload did"
     if any(key.directive == "NoExecPaths" for key in accepted):
         told = "programs are shown one by one: one that an upgrade replaces runs after a restart, not after a reload"
         yield "NoExecPaths", told

@@ -151,7 +151,9 @@ class Answer:
             lines[name].append(one_line(told))
         taken = {item for key in self.result.accepted if key.directive == "CapabilityBoundingSet" for item in key.items}
         if untried := sorted(taken & set(self.inspection.withheld)):
-            lines["CapabilityBoundingSet"].append(one_line(f"no machine has {' '.join(untried)}: not tried"))
+            lines["CapabilityBoundingSet"].append(
+                one_line(f"no machine has {' '.join(untried)}: that it does without was not tried")
+            )
         return lines
 
     def cautions(self) -> list[str]:

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from harness.judge.baseline import Baseline, ports
-from harness.observation import Seen
+from harness.observation import OWN_ADDRESS, Seen
 from harness.scenario import Scenario
 from harness.search.writable import SYSTEMS_OWN, WHOLE, by_unit, made_directories, own_directories, writable_paths
 from harness.unit import catalogue
 from harness.unit.catalogue import ALLOW_LIST
 from harness.unit.needs import Emptied, Needs, below
 from harness.unit.paths import LASTING
+from harness.unit.start import words
 from harness.unit.unitfile import UnitFile
 
 Tree = Mapping[str, str]
@@ -78,10 +79,11 @@ def needs_of(
     idle: Iterable[str],
     has_user: bool,
     groups: Mapping[str, Collection[str]] | None = None,
+    withheld: Collection[str] = (),
 ) -> Needs:
     """What the candidates of one run must spare; `idle` are paths that change in a machine without the service.
 
-    `groups` are the system call groups of the systemd inside.
+    `groups` are the system call groups of the systemd inside, `withheld` capabilities that no machine of the run has.
     """
     used = Used.of(baseline, seen)
     parents = {str(at): "directory" for file in scenario.files for at in PurePosixPath(file.target).parents}
@@ -123,7 +125,15 @@ def needs_of(
         outward=tuple(_outward(baseline.sockets)),
         namespaces=() if seen is None else seen.namespaces,
         shared=() if seen is None else seen.shared,
+        asked=tuple(sorted(_asked(unit) & set(withheld))),
     )
+
+
+def _asked(unit: UnitFile) -> set[str]:
+    """Capabilities that a unit says it wants: what it may not be without, or is left of all or given."""
+    kept = [words(unit.lines("Service", name)) for name in ("CapabilityBoundingSet", "AmbientCapabilities")]
+    found = {word for each in kept if not any(word.startswith("~") for word in each) for word in each}
+    return {word.upper() for word in {*found, *words(unit.lines("Unit", "ConditionCapability"))}}
 
 
 def _calls_beyond(seen: Seen | None, groups: Mapping[str, Collection[str]]) -> list[str]:
@@ -241,11 +251,16 @@ def _ports(sockets: Iterable[str]) -> list[str]:
 
 
 def _outward(sockets: Iterable[str]) -> list[str]:
-    """Listening sockets whose address is not loopback's; ports given out by the kernel are no ports of the service."""
+    """Listening sockets whose address is not loopback's; ports given out by the kernel are no ports of the service.
+
+    `tcp *:80` is one of each address that the host has.
+    """
     found = []
     for socket in sorted(ports(sockets)):
         address = socket.rpartition(" ")[2].rpartition(":")[0].strip("[]")
-        if not ipaddress.ip_address(address).is_loopback:
+        if address == OWN_ADDRESS:
+            found.append(socket.replace(address, "*"))
+        elif not ipaddress.ip_address(address).is_loopback:
             found.append(socket)
     return found
 
@@ -256,7 +271,7 @@ def _peers(seen: Seen) -> list[str]:
     for text in seen.peers:
         address = ipaddress.ip_address(text)
         address = getattr(address, "ipv4_mapped", None) or address
-        if not address.is_loopback and not address.is_unspecified:
+        if not address.is_loopback and not address.is_unspecified and str(address) != OWN_ADDRESS:
             found.add(str(address))
     return sorted(found)
 

@@ -56,7 +56,8 @@ class Conflicts(Generic[K]):
             if str(key) in suspects or key in self._named:
                 continue
             self._named.add(key)
-            named = sorted(option for option in self._state.accepted if str(option) in suspects)
+            others = self._state.accepted - self._state.options.required(key)
+            named = sorted(option for option in others if str(option) in suspects)
             if any(self._take_place(key, partner) for partner in named):
                 return
 

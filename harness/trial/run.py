@@ -21,7 +21,7 @@ from harness.machine.sampler import Sampler, control_group
 from harness.machine.service import Service
 from harness.machine.tracer import Tracer
 from harness.machine.tracer import available as tracing_available
-from harness.observation import Observation, Seen, Stage, StepResult
+from harness.observation import OWN_ADDRESS, Observation, Seen, Stage, StepResult
 from harness.scenario import Check, Companion, LifeCycle, Scenario
 from harness.trial.record import Record, StopTrial
 from harness.trial.workload import Workload, environment
@@ -127,8 +127,8 @@ def _in_place(seen: Seen, machine: Machine) -> Seen:
 
 
 def _is_shared(path: str, machine: Machine) -> bool:
-    """Whether a lasting file that the trial made can be read by others; logs have their own ways, with groups."""
-    if below(path, "/run", "/tmp", "/var/tmp", "/var/log") or (machine.spec.root / path.lstrip("/")).exists():
+    """Whether a file that the trial made for longer than a moment can be read by others."""
+    if below(path, "/tmp", "/var/tmp") or (machine.spec.root / path.lstrip("/")).exists():
         return False
     try:
         info = machine.path(path).lstat()
@@ -157,6 +157,7 @@ def _spec(trial: Trial, *, with_strace: bool) -> MachineSpec:
         keep_units=frozenset(unit for unit in units if quiet.is_masked(unit)),
         capabilities=frozenset(scenario.capabilities),
         addresses=scenario.addresses,
+        loopback=(OWN_ADDRESS,) if trial.trace is not None else (),
         trees=scenario.tree_paths,
     )
 
@@ -214,7 +215,7 @@ def _start_companion(companion: Companion, machine: Machine, workload: Workload,
 
 
 def _start(trial: Trial, service: Service, workload: Workload, record: Record) -> None:
-    limit_s = trial.patience_s.get("start", trial.scenario.start_timeout_s)
+    limit_s = _shorter(trial, "start", trial.scenario.start_timeout_s)
     record.at("start", "start")
     with record.timed("start"):
         problem = service.act("start", timeout_s=limit_s)
@@ -282,8 +283,12 @@ def _act(trial: Trial, action: LifeCycle, service: Service, workload: Workload, 
 
 def _patient(trial: Trial, check: AnyCheck, name: str = "") -> AnyCheck:
     """The check with its time limit shortened to what the baseline showed to be ample."""
-    limit_s = trial.patience_s.get(name or getattr(check, "name", ""))
-    return check if limit_s is None else check.model_copy(update={"timeout_s": min(limit_s, check.timeout_s)})
+    limit_s = _shorter(trial, name or getattr(check, "name", ""), check.timeout_s)
+    return check.model_copy(update={"timeout_s": limit_s})
+
+
+def _shorter(trial: Trial, name: str, limit_s: float) -> float:
+    return min(limit_s, trial.patience_s.get(name, limit_s))
 
 
 def _take_counters(service: Service, record: Record) -> None:
@@ -295,7 +300,7 @@ def _take_counters(service: Service, record: Record) -> None:
 def _stop(trial: Trial, service: Service, record: Record) -> None:
     record.at("stop", "stop")
     with record.timed("stop"):
-        problem = service.act("stop", timeout_s=trial.scenario.stop_timeout_s)
+        problem = service.act("stop", timeout_s=_shorter(trial, "stop", trial.scenario.stop_timeout_s))
     record.update(after_stop=service.status().state, stop_problem=problem)
     if record.observation.reached is Stage.LIFE_CYCLE:
         record.update(reached=Stage.STOPPED)

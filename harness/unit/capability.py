@@ -14,3 +14,10 @@ TAKEN_BY = {
     "ProtectKernelLogs": ("CAP_SYSLOG",),
     "ProtectClock": ("CAP_SYS_TIME", "CAP_WAKE_ALARM"),
 }
+# Groups of system calls that are of no use without the capability, and the other way round.
+CALLS_OF = {
+    "CAP_SYS_TIME": "@clock",
+    "CAP_SYS_MODULE": "@module",
+    "CAP_SYS_RAWIO": "@raw-io",
+    "CAP_SYS_BOOT": "@reboot",
+}

@@ -9,7 +9,7 @@ from harness.unit.itemset import kept_by
 from harness.unit.itemset import written as written_set
 from harness.unit.needs import NOTHING, Needs, below
 from harness.unit.start import Start
-from harness.unit.syscalls import filter_lines, named
+from harness.unit.syscalls import calls_beyond, filter_lines, named
 from harness.unit.tightening import Tightening
 from harness.unit.unitfile import UnitFile, parse, written
 
@@ -142,7 +142,7 @@ def _syscall_lines(directive: Directive, steps: list[Tightening], start: Start, 
     unknown = unknown.difference(*(start.group(bundle.items[0]) for bundle in directive.bundles))
     if unknown:
         raise UnitError(f"{directive.name}: no item {' '.join(sorted(unknown))}")
-    return filter_lines(directive, start, allow=allow, denied=denied, beyond=needs.calls)
+    return filter_lines(directive, start, allow=allow, denied=denied, beyond=calls_beyond(start, needs))
 
 
 def _address_lines(rung: Rung, needs: Needs) -> _Lines:

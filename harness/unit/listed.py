@@ -16,6 +16,8 @@ Lines = list[tuple[str, str]]
 # The name of a directive of the catalogue in a drop-in, where it is another.
 WRITTEN_AS = {"ExecPaths": "BindReadOnlyPaths"}
 PRIVATE_TMP = ("/tmp", "/var/tmp")
+# Open to everybody, and what a program does without them nobody sees: Perl then takes the time for chance.
+RANDOM = ("/dev/random", "/dev/urandom")
 # systemd 252 leaves /run writable under ProtectSystem=strict beside some other directives, later ones do not: an
 # exception that is not missed here would be after an upgrade.
 NOT_PROVEN = ("/run",)
@@ -114,11 +116,15 @@ def bound(emptied: Collection[str], shut: Collection[str], needs: Needs) -> Line
 
 
 def devices(denied: Collection[str], needs: Needs, *, strict: bool) -> list[str]:
-    """Values of DeviceAllow= beside a closed or strict policy; strict needs /dev/null for systemd itself."""
+    """Values of DeviceAllow= beside a closed or strict policy; strict needs /dev/null for systemd itself.
+
+    A strict one lets random numbers through, whatever was denied.
+    """
     left = [(path, access) for path, access in needs.devices if _word(path) not in denied]
     if not strict:
         return [*(f"{path} {access}" for path, access in left if not _standard(path)), *needs.own_devices]
-    return ["/dev/null rw", *(f"{path} {access}" for path, access in left if path != "/dev/null"), *needs.own_devices]
+    always = {"/dev/null": "rw", **dict.fromkeys(RANDOM, "r")}
+    return [*(f"{path} {access}" for path, access in (always | dict(left)).items()), *needs.own_devices]
 
 
 def plain(item: str) -> str:
@@ -170,7 +176,7 @@ _MEMBERS: dict[str, _Found] = {
     "ExecPaths": lambda start, needs: [
         path for path in [*needs.executable, *needs.programs] if not below(path, *LIBRARIES)
     ],
-    "DeviceAllow": lambda start, needs: [path for path, _ in needs.devices if path != "/dev/null"],
+    "DeviceAllow": lambda start, needs: [path for path, _ in needs.devices if path not in ("/dev/null", *RANDOM)],
     "SocketBindAllow": lambda start, needs: needs.ports,
     "SupplementaryGroups": lambda start, needs: _own_words(start, "SupplementaryGroups"),
     "AmbientCapabilities": lambda start, needs: _own_words(start, "AmbientCapabilities"),

@@ -30,7 +30,8 @@ class Needs:
     of `/` does not reach them. `calls` are system calls in use that the allow-list of the catalogue lacks, `refused`
     those that the kernel refuses the service each time. `outward` are sockets such as `tcp 0.0.0.0:80` that more than
     this machine itself can reach. `namespaces` are kinds of which it made its own, `shared` files it made that others
-    than their owner may read.
+    than their owner may read. `asked` are capabilities that the unit asks for by name and no machine of the run has, so
+    that nothing about them can be tried.
     """
 
     networks: tuple[str, ...] = ()
@@ -52,6 +53,7 @@ class Needs:
     outward: tuple[str, ...] = ()
     namespaces: tuple[str, ...] = ()
     shared: tuple[str, ...] = ()
+    asked: tuple[str, ...] = ()
 
 
 NOTHING = Needs()

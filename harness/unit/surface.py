@@ -12,7 +12,7 @@ from harness.unit.catalogue import ALLOW_LIST
 from harness.unit.itemset import OTHER, kept_by
 from harness.unit.needs import NOTHING, Needs
 from harness.unit.start import NotUnderstood, Start
-from harness.unit.syscalls import named
+from harness.unit.syscalls import calls_beyond, named
 from harness.unit.tightening import Tightening
 from harness.unit.unitfile import parse
 
@@ -63,7 +63,7 @@ def _calls(accepted: Collection[Tightening], start: Start, needs: Needs) -> Reac
     if not known:
         return None
     steps = [step for step in accepted if step.directive == "SystemCallFilter"]
-    allowed = start.group(ALLOW_LIST) | set(needs.calls) if any(step.rung for step in steps) else known
+    allowed = start.group(ALLOW_LIST) | calls_beyond(start, needs) if any(step.rung for step in steps) else known
     denied = {named(item) for step in steps for item in step.items}
     gone = {call for item in denied for call in (start.group(item) or {item})}
     return Reach("system calls", str(len(known)), str(len(allowed - gone)))

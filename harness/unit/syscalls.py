@@ -7,7 +7,9 @@ take calls out again, in order. An allow-list of the unit itself is kept word fo
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from harness.unit.capability import CALLS_OF
 from harness.unit.catalogue import Bundle, Directive
+from harness.unit.needs import Needs
 from harness.unit.start import NotUnderstood, Start
 
 # What a refused call is answered with instead of ending the process.
@@ -67,6 +69,12 @@ def own_filter(lines: Collection[str]) -> OwnFilter:
 def cut_out(start: Start, group: str, allow: str) -> tuple[str, ...]:
     """Calls of `group` that the allow-list `allow` lets through, sorted; empty when the groups are not known."""
     return tuple(sorted(start.group(group) & start.group(allow)))
+
+
+def calls_beyond(start: Start, needs: Needs) -> set[str]:
+    """Calls to be allowed beside an allow-list: those in use, and those of capabilities that cannot be tried."""
+    groups = [CALLS_OF[capability] for capability in needs.asked if capability in CALLS_OF]
+    return {*needs.calls}.union(*map(start.group, groups))
 
 
 def filter_lines(

@@ -7,6 +7,7 @@ from typing import Any
 
 from harness.errors import UnitError
 from harness.unit import listed
+from harness.unit.capability import CALLS_OF, TAKEN_BY
 from harness.unit.catalogue import Bundle, Catalogue, Directive, Kind
 from harness.unit.itemset import OTHER, kept_by
 from harness.unit.needs import NOTHING, Needs
@@ -94,7 +95,7 @@ def offers(catalogue: Catalogue, *, version: int, start: Start, needs: Needs = N
     """Every step from the start that this systemd knows, in catalogue order, each after what it requires."""
     found: list[Offer] = []
     for directive in catalogue:
-        if not _why_not(directive, version, start):
+        if not _why_not(directive, version, start, needs):
             try:
                 found += _steps(directive, version, start, needs)
             except NotUnderstood:
@@ -130,7 +131,7 @@ def left_out(catalogue: Catalogue, *, version: int, start: Start, needs: Needs =
     """What `offers` does not offer: whole directives, then single rungs (their value stands before the reason)."""
     found: list[LeftOut] = []
     for directive in catalogue:
-        reason = _why_not(directive, version, start)
+        reason = _why_not(directive, version, start, needs)
         try:
             if not reason and not list(_steps(directive, version, start, needs)):
                 reason = _why_nothing(directive, needs)
@@ -152,7 +153,7 @@ def _why_nothing(directive: Directive, needs: Needs) -> str:
     return "already as tight as the search goes"
 
 
-def _why_not(directive: Directive, version: int, start: Start) -> str:
+def _why_not(directive: Directive, version: int, start: Start, needs: Needs) -> str:
     """Why a directive is not offered at all, "" when it may be."""
     if not directive.searched:
         return directive.why_not
@@ -165,6 +166,8 @@ def _why_not(directive: Directive, version: int, start: Start) -> str:
     for key, values in directive.never_when.items():
         if start.last(key) in values:
             return f"not possible with {key}={start.last(key)}"
+    if taken := sorted(set(needs.asked).intersection(TAKEN_BY.get(directive.name, ()))):
+        return f"the unit asks for {' '.join(taken)}, which no machine has: nothing can be tried"
     return ""
 
 
@@ -172,7 +175,7 @@ def _steps(directive: Directive, version: int, start: Start, needs: Needs) -> It
     if directive.kind in {Kind.PATHS, Kind.LIST}:
         return _members(directive, start, needs)
     if directive.kind is Kind.SET:
-        return _denials(directive, start)
+        return _denials(directive, start, needs)
     if directive.kind is Kind.SYSCALLS:
         return _filters(directive, start, needs)
     return _climbs(directive, version, start, needs)
@@ -214,8 +217,8 @@ def _step_risk(below: float, here: float) -> float:
     return round(max(0.0, 1 - (1 - here) / (1 - below)), 4)
 
 
-def _denials(directive: Directive, start: Start) -> Iterator[Offer]:
-    kept = kept_by(directive, start.own(directive)).kept
+def _denials(directive: Directive, start: Start, needs: Needs) -> Iterator[Offer]:
+    kept = kept_by(directive, start.own(directive)).kept - set(needs.asked)
     for bundle in directive.bundles:
         if OTHER in bundle.items:
             # In an allow-list of the unit's own, "every other" is what it names outside the universe.
@@ -264,7 +267,8 @@ def _kills(directive: Directive, start: Start, needs: Needs, errors: Mapping[str
     """
     own = own_filter(start.own(directive))
     allow = directive.rungs[-1]
-    open_ones = [b for b in directive.bundles if own.can_deny(b, allow.value)]
+    untried = {CALLS_OF.get(capability) for capability in needs.asked}
+    open_ones = [b for b in directive.bundles if own.can_deny(b, allow.value) and b.items[0] not in untried]
     beyond = {} if own.allow_list else {call: Tightening(directive.name, items=(call,)) for call in needs.calls}
     for step in beyond.values():
         yield Offer(step, frozenset(), 0, IN_USE)

@@ -19,6 +19,7 @@ LOCAL = (*PRIVATE, "IPAddressDeny=any but localhost and peers", "IPAddressDeny=a
         (LOCAL, Needs(outward=OUTWARD), ("only asked from localhost",)),
         (LOCAL, Needs(outward=OUTWARD, networks=("10.0.0.0/8",)), ()),
         (LOCAL, Needs(), ()),
+        ((), Needs(asked=("CAP_SYS_TIME",)), ("the unit asks for CAP_SYS_TIME, which no machine has",)),
         (LOCAL[:2], Needs(peers=("192.0.2.9",)), ()),
         (LOCAL, Needs(peers=("127.0.0.53", "192.0.2.9")), ("tried to reach 192.0.2.9, which IPAddressDeny=",)),
         (PRIVATE, Needs(peers=("10.1.2.3", "fe80::1")), ()),
@@ -42,7 +43,9 @@ def test_what_is_told(labels, needs, told):
 
 def test_what_is_remarked():
     mask, run = Tightening("UMask", "0077"), Tightening("NoExecPaths", items=("/",))
-    shared = Needs(shared=("/srv/a", "/srv/b"))
-    assert dict(remarks([mask], shared))["UMask"].startswith("/srv/a and 1 more could be read by others")
+    shared = Needs(shared=("/srv/a/1", "/srv/a/2", "/srv/b/1", "/srv/c/1", "/srv/c/d/1"))
+    assert dict(remarks([mask], shared))["UMask"] == (
+        "files in /srv/a, /srv/b, /srv/c and 1 more could be read by others before, which nobody in the workload did"
+    )
     assert [name for name, _ in remarks([mask, run], Needs())] == ["NoExecPaths"]
     assert list(remarks([], shared)) == []

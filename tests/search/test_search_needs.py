@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from harness.judge.baseline import Baseline
-from harness.observation import Observation, Process, Seen
+from harness.observation import OWN_ADDRESS, Observation, Process, Seen
 from harness.scenario import Scenario
 from harness.search.needs import Tree, Used, asked_of_tree, item_risks, needs_of, own_programs
 from harness.search.writable import writable_paths
@@ -149,6 +149,7 @@ def test_devices_ports_and_peers() -> None:
     ("sockets", "outward"),
     [
         (("tcp 127.0.0.1:80", "tcp [::1]:80", "udp 0.0.0.0:40000", "unix"), ()),
+        (("tcp 127.0.0.1:53", f"tcp {OWN_ADDRESS}:53"), ("tcp *:53",)),
         (("tcp 0.0.0.0:80", "tcp [::]:80", "tcp 10.1.2.3:81"), ("tcp 0.0.0.0:80", "tcp 10.1.2.3:81", "tcp [::]:80")),
     ],
 )

@@ -3,7 +3,7 @@
 import pytest
 
 from harness.machine import strace, tracer
-from harness.observation import Seen
+from harness.observation import OWN_ADDRESS, Seen
 from harness.trial import run
 from harness.trial.run import Trial, run_trial
 from harness.unit.unitfile import parse
@@ -62,6 +62,29 @@ def check(seen: Seen) -> None:
     assert "setpriority" in seen.refused
     assert not {"setsid", "sched_yield", "openat"} & {*seen.refused}
     assert not seen.writable_code
+
+
+LISTENS_ON_EACH = r"""
+import re, socket, subprocess
+text = subprocess.run(["ip", "-4", "-o", "address"], capture_output=True, text=True).stdout
+for address in re.findall(r"inet ([0-9.]+)/", text):
+    listening = socket.create_server((address, 5353))
+    listening.detach()
+print("ready", flush=True)
+while True:
+    __import__("time").sleep(1)
+"""
+
+
+def test_who_binds_each_address_of_the_host_is_seen(tmp_path):
+    (tmp_path / "tiny").mkdir()
+    (tmp_path / "tiny" / "program.py").write_text(LISTENS_ON_EACH)
+    service = "[Service]\nExecStart=/usr/bin/python3 -ISB /harness-scenario/program.py\n"
+    ready = '[ready]\nrun = "journalctl -u tiny -o cat | grep -q ready"\n'
+    scenario = tiny.scenario(tmp_path, service, ready + tiny.IT_RUNS)
+    traced = run_trial(Trial(scenario, "0001", "tiny", "", seed=1, trace=parse(service)))
+    assert {"tcp 127.0.0.1:5353", f"tcp {OWN_ADDRESS}:5353"} <= {*traced.listening}
+    assert f"tcp {OWN_ADDRESS}:5353" not in tiny.trial(scenario).listening
 
 
 def test_by_bpf(tmp_path):

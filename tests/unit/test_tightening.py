@@ -23,7 +23,7 @@ NEEDS = Needs(
     executable=("/usr/bin", "/usr/lib", "/usr/sbin"),
     own_programs=("/usr/sbin/thing",),
     programs=("/usr/bin/head",),
-    devices=(("/dev/fuse", "rw"), ("/dev/null", "rw"), ("/dev/urandom", "r")),
+    devices=(("/dev/fuse", "rw"), ("/dev/null", "rw"), ("/dev/urandom", "rw"), ("/dev/zero", "r")),
     ports=("tcp:80",),
 )
 OWN = "SupplementaryGroups=ssl-cert\nAmbientCapabilities=CAP_NET_BIND_SERVICE\n"
@@ -253,7 +253,7 @@ def test_one_refusal_speaks_for_all_that_bring_it_with_them() -> None:
         ("ExecPaths -/usr/bin", "NoExecPaths -/"),
         ("ExecPaths -/usr/bin/head", "ExecPaths -/usr/bin"),
         ("DeviceAllow -/dev/fuse", "DevicePolicy=closed"),
-        ("DeviceAllow -/dev/urandom", "DevicePolicy=strict"),
+        ("DeviceAllow -/dev/zero", "DevicePolicy=strict"),
     ],
 )
 def test_an_exception_is_closed_only_where_it_means_something(label: str, required: str) -> None:
@@ -295,7 +295,9 @@ def test_what_is_left_of_a_list_stands_with_what_it_is_excepted_from() -> None:
         "BindReadOnlyPaths=-/usr/bin/head",
     ]
     assert "DeviceAllow=/dev/fuse rw" in rendered("DevicePolicy=closed")
-    assert {"DeviceAllow=/dev/null rw", "DeviceAllow=/dev/urandom r"} <= set(rendered("DevicePolicy=strict"))
+    random = {"DeviceAllow=/dev/random r", "DeviceAllow=/dev/urandom rw"}  # never taken away
+    assert {"DeviceAllow=/dev/null rw", *random} <= set(rendered("DevicePolicy=strict", "DeviceAllow -/dev/zero"))
+    assert "DeviceAllow -/dev/urandom" not in offered("User=x", needs=NEEDS)
 
 
 def test_an_emptied_directory_shows_what_is_used_and_lets_no_more_be_written() -> None:
