@@ -130,10 +130,14 @@ def needs_of(
 
 
 def _asked(unit: UnitFile) -> set[str]:
-    """Capabilities that a unit says it wants: what it may not be without, or is left of all or given."""
+    """Capabilities that a unit names: left to it of all, given to it, or what it does not start without.
+
+    A condition counts even where it was taken back, as it has to be for a trial.
+    """
     kept = [words(unit.lines("Service", name)) for name in ("CapabilityBoundingSet", "AmbientCapabilities")]
     found = {word for each in kept if not any(word.startswith("~") for word in each) for word in each}
-    return {word.upper() for word in {*found, *words(unit.lines("Unit", "ConditionCapability"))}}
+    conditions = {word.lstrip("|") for line in unit.lines("Unit", "ConditionCapability") for word in line.split()}
+    return {word.upper() for word in found | conditions}
 
 
 def _calls_beyond(seen: Seen | None, groups: Mapping[str, Collection[str]]) -> list[str]:

@@ -159,6 +159,24 @@ def test_what_others_can_reach(sockets: tuple[str, ...], outward: tuple[str, ...
     assert found.outward == outward
 
 
+@pytest.mark.parametrize(
+    ("text", "asked"),
+    [
+        ("[Service]\nCapabilityBoundingSet=~CAP_SYS_TIME\n", ()),
+        ("[Service]\nCapabilityBoundingSet=CAP_CHOWN cap_sys_time\n", ("CAP_SYS_TIME",)),
+        ("[Service]\nAmbientCapabilities=CAP_SYS_TIME\nAmbientCapabilities=\n", ()),
+        ("[Unit]\nConditionCapability=CAP_SYS_TIME\nConditionCapability=\n[Service]\n", ("CAP_SYS_TIME",)),
+        ("[Unit]\nConditionCapability=!CAP_SYS_TIME\n[Service]\n", ()),
+    ],
+)
+def test_what_the_unit_asks_for_and_no_machine_has(text: str, asked: tuple[str, ...]) -> None:
+    baseline = Baseline.of([observation()])
+    withheld = ("CAP_SYS_MODULE", "CAP_SYS_TIME")
+    unit = parse(text + UNIT)
+    found = needs_of(SCENARIO, unit, baseline, SEEN, tree=TREE, idle=(), has_user=True, withheld=withheld)
+    assert found.asked == asked
+
+
 def test_what_a_wrapper_starts_and_stays_is_the_units_own() -> None:
     process = Process(pid=7, comm="a-very-long-nam", uid=1, gid=1, capabilities=0, seen_at="start", sightings=9)
     baseline = Baseline.of([replace(observation(), processes=(process,))])

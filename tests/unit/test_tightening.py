@@ -375,3 +375,18 @@ def test_a_group_is_not_denied_by_name_when_a_call_of_it_is_spared() -> None:
     lines = render([ALLOW, *cut], start, needs=Needs(calls=("reboot",))).splitlines()
     assert "SystemCallFilter=~chown setuid" in lines
     assert "SystemCallFilter=~@privileged" in render([ALLOW, *cut], start).splitlines()
+
+
+def test_what_the_unit_asks_for_and_no_machine_has_is_left() -> None:
+    groups = {"@clock": ["adjtimex", "settimeofday"], "@module": ["init_module"], "@system-service": ["read"]}
+    start = Start.of(parse("[Service]\nExecStart=/bin/x\n"), StartKind.STRIPPED, groups=groups)
+    needs = Needs(asked=("CAP_SYS_TIME",))
+    found = offers(load(), version=252, start=start, needs=needs)
+    named = labels(offer.tightening for offer in found)
+    assert {"CapabilityBoundingSet -CAP_SYS_MODULE", "SystemCallFilter -@module"} <= named
+    assert not {"ProtectClock=yes", "CapabilityBoundingSet -CAP_SYS_TIME", "SystemCallFilter -@clock"} & named
+    reasons = {item.directive: item.reason for item in left_out(load(), version=252, start=start, needs=needs)}
+    assert reasons["ProtectClock"] == "the unit asks for CAP_SYS_TIME, which no machine has: nothing can be tried"
+    text = render([offer.tightening for offer in found], start, needs=needs).splitlines()
+    assert "CapabilityBoundingSet=CAP_SYS_TIME" in text
+    assert "SystemCallFilter=@system-service adjtimex settimeofday" in text
