@@ -28,9 +28,9 @@ SWIFT_TRACER = "bpftrace"
 class Bare:
     """Baseline runs of one drop-in that tightens nothing.
 
-    `seen` is what a traced pass saw, `reliability` counts the runs so far and `verdicts` are theirs; `keep` is handed
-    each of them. `plain` asks for one more run without a tracer. With passing runs of an `earlier` run that still hold,
-    one pass that is traced with little delay is enough.
+    `seen` is what a traced pass saw, `listening` its sockets; `reliability` counts the runs so far and `verdicts` are
+    theirs; `keep` is handed each of them. `plain` asks for one more run without a tracer. With passing runs of an
+    `earlier` run that still hold, one pass that is traced with little delay is enough.
     """
 
     def __init__(
@@ -45,6 +45,7 @@ class Bare:
         earlier: Sequence[Observation] = (),
     ) -> None:
         self.seen: Seen | None = None
+        self.listening: tuple[str, ...] = ()
         self.reliability = Reliability(0, 0)
         self.verdicts: list[Verdict] = []
         self._scenario = scenario
@@ -63,7 +64,7 @@ class Bare:
         """
         plain = [self.plain] * self._scenario.baseline_runs
         traced, *observations = self._attempts.run([self._traced, *(() if self._earlier else plain)])
-        self.seen = traced.seen
+        self.seen, self.listening = traced.seen, traced.listening
         if not self._earlier:
             return self._passing(observations)
         if self._is_as_before(traced) and judge(self._scenario, traced, catalogue=self._catalogue).passed:

@@ -181,6 +181,7 @@ class Walk:
             has_user=self.start.has_user,
             groups=self.inspection.syscall_groups,
             withheld=self.inspection.withheld,
+            listening=self.bare.listening,
         )
 
     def _offers(self) -> tuple[tuple[Offer, ...], tuple[LeftOut, ...]]:

@@ -80,10 +80,12 @@ def needs_of(
     has_user: bool,
     groups: Mapping[str, Collection[str]] | None = None,
     withheld: Collection[str] = (),
+    listening: Iterable[str] = (),
 ) -> Needs:
     """What the candidates of one run must spare; `idle` are paths that change in a machine without the service.
 
-    `groups` are the system call groups of the systemd inside, `withheld` capabilities that no machine of the run has.
+    `groups` are the system call groups of the systemd inside, `withheld` capabilities that no machine of the run has,
+    `listening` the sockets of the traced pass, whose machine has an address more.
     """
     used = Used.of(baseline, seen)
     parents = {str(at): "directory" for file in scenario.files for at in PurePosixPath(file.target).parents}
@@ -122,7 +124,7 @@ def needs_of(
         apart=tuple(sorted({*APART, *spared})),
         calls=tuple(_calls_beyond(seen, groups or {})),
         refused=tuple(_calls_refused(seen, groups or {})) if has_user and not any(baseline.privileges.values()) else (),
-        outward=tuple(_outward(baseline.sockets)),
+        outward=tuple(_outward({*baseline.sockets, *listening})),
         namespaces=() if seen is None else seen.namespaces,
         shared=() if seen is None else seen.shared,
         asked=tuple(sorted(_asked(unit) & set(withheld))),
