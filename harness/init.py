@@ -2,6 +2,7 @@
 
 import json
 import re
+import textwrap
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,18 +101,20 @@ def _rotation(unit: str) -> str:
     for name in (unit.removesuffix(".service"), unit.split("@")[0].split("-")[0]):
         file = Path("/etc/logrotate.d") / name
         if file.is_file():
-            lines = file.read_text(errors="replace").splitlines()
-            inside = False
-            found = []
-            for line in lines:
-                word = line.strip()
-                if word == "endscript":
-                    break
-                if inside:
-                    found.append(word)
-                inside = inside or word == "postrotate"
-            return " ".join(found)
+            return after_rotating(file.read_text(errors="replace"))
     return ""
+
+
+def after_rotating(text: str) -> str:
+    """The first script of a logrotate file that runs after the rotation: logrotate.conf(5), postrotate."""
+    lines = text.splitlines()
+    words = [line.strip() for line in lines]
+    if "postrotate" not in words:
+        return ""
+    script = lines[words.index("postrotate") + 1 :]
+    ends = [place for place, line in enumerate(script) if line.strip() == "endscript"]
+    # A continued line goes on with the next one, which the last cannot.
+    return textwrap.dedent("\n".join(script[: ends[0] if ends else None])).strip().rstrip("\\").rstrip()
 
 
 def text(sight: Sight) -> str:
@@ -155,7 +158,7 @@ def text(sight: Sight) -> str:
     if sight.can_reload:
         lines += ["[[life_cycle]]", 'name = "reload"', 'do = "reload"', ""]
     if sight.rotation:
-        lines += _comment([f"Log rotation, as its package does it: {sight.rotation}"])
+        lines += _comment(f"Log rotation, as its package does it: {sight.rotation}".splitlines())
         lines += ["# [[life_cycle]]", '# name = "rotate"', *_comment(_rotated(sight.rotation)), ""]
     lines += ["[[life_cycle]]", 'name = "restart"', 'do = "restart"', ""]
     lines += ["# [[after]]", '# name = "data is on disk"', '# run = "test -s /var/lib/NAME/data"']
@@ -168,6 +171,8 @@ def _rotated(script: str) -> list[str]:
         return ['do = "signal"', f'signal = "SIG{found[1]}"']
     if re.search(r"\breload\b", script):
         return ['do = "reload"']
+    if "\n" in script and "'''" not in script:
+        return ["run = '''", *script.splitlines(), "'''"]
     return [f"run = {_toml(script)}"]
 
 

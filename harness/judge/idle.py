@@ -110,8 +110,10 @@ def _implied(settings: Settings, look: Look) -> Iterator[Idle]:
         ):
             if _on(settings, name):
                 yield Idle(settings[name].lines[-1], why)
-        exempt = _value(settings, "ProtectProc") in {"noaccess", "invisible"} and not look.unit.get("Service", "Group")
-        if exempt:
+        # A daemon may have given up the group that it was started with.
+        in_group = any(0 in process.groups for process in look.processes) if look.processes else True
+        hides = _value(settings, "ProtectProc") in {"noaccess", "invisible"}
+        if hides and in_group and not look.unit.get("Service", "Group"):
             yield Idle(
                 settings["ProtectProc"].lines[-1], "root's group 0 is exempt and sees all processes all the same"
             )

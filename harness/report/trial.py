@@ -7,6 +7,7 @@ from harness.observation import Observation
 from harness.report.plain import plain
 
 SHOWN_LINES = 20
+SHOWN_LOG_LINES = 200
 
 
 def show(observation: Observation, verdict: Verdict, out: Console) -> None:
@@ -28,7 +29,9 @@ def _print(observation: Observation, out: Console) -> None:
                 out.print(f"      {plain(text)}", soft_wrap=True)
     if observation.start_problem:
         out.print(f"[bold red]no[/]  start: {plain(observation.start_problem)}", soft_wrap=True)
-    for entry in observation.journal[-SHOWN_LINES:]:
+    if (more := len(observation.journal) - SHOWN_LOG_LINES) > 0:
+        out.print(f"[dim]log   {more} lines before these[/]", soft_wrap=True)
+    for entry in observation.journal[-SHOWN_LOG_LINES:]:
         out.print(f"[dim]log   {plain(entry.message)}[/]", soft_wrap=True)
     for record in observation.kernel:
         out.print(f"[dim]kernel {plain(record)}[/]", soft_wrap=True)

@@ -1,10 +1,33 @@
 """`harness init` writes a scenario that can be read, and tried, as it is."""
 
+import subprocess
+import tomllib
+
 import pytest
 
 from harness import init
 from harness.scenario import load
 from tests.cli.command import harness
+
+PREROTATE = """/var/log/x/*.log {
+    prerotate
+        true
+    endscript
+    postrotate
+        if [ -x /usr/sbin/x ]; then \\
+            /usr/sbin/x -k rotate; \\
+        fi; \\
+    endscript
+}
+"""
+
+
+def test_the_script_after_a_rotation_stays_a_script():
+    script = init.after_rotating(PREROTATE)
+    assert script.splitlines() == ["if [ -x /usr/sbin/x ]; then \\", "    /usr/sbin/x -k rotate; \\", "fi;"]
+    assert subprocess.run(["sh", "-n", "-c", script], check=False).returncode == 0
+    assert tomllib.loads("\n".join(init._rotated(script)))["run"].strip() == script
+    assert init.after_rotating("/var/log/x { weekly }") == ""
 
 
 @pytest.mark.parametrize(

@@ -168,6 +168,14 @@ def test_every_process_counts():
     assert [each.name for each in found.not_enforced] == ["NoNewPrivileges"]
 
 
+@pytest.mark.parametrize(("groups", "idle"), [({0}, ["ProtectProc"]), ({53}, []), ({53, 0}, ["ProtectProc"])])
+def test_a_daemon_that_gave_up_the_group_of_root_is_not_exempt(groups, idle):
+    text = "ProtectProc=invisible\nCapabilityBoundingSet=~CAP_SYS_PTRACE"
+    daemon = process(uid=53, groups=frozenset(groups))
+    found = check(look(text, running=True, processes=(daemon,)))
+    assert [each.line.key for each in found.idle] == idle
+
+
 def test_mounts_that_lie_above_count():
     hidden = Mount("/home", "/systemd/inaccessible/dir", "tmpfs", RO, "0:9")
     closed = (Mount("/", "/", "ext4", RO, "8:1"), hidden, replace(hidden, point="/root"))
