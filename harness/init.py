@@ -137,7 +137,8 @@ def text(sight: Sight) -> str:
         lines += _comment(
             [
                 f"In a machine it did not start: {sight.start_problem}",
-                "Bring what it lacks with [[files]], or with `capabilities` (docs/scenario.md).",
+                "Bring what it lacks with [[files]]. `capabilities` give it what reaches past the machine: with",
+                "CAP_SYS_TIME it sets the clock of this host (docs/scenario.md).",
             ]
         )
     lines += _comment(["Sockets seen after the start:", *(f"  {item}" for item in sight.sockets or ("none",))])

@@ -16,6 +16,8 @@ from harness.unit.tightening import Tightening
 
 KEPT_EVIDENCE = 6
 TOLD_CHARACTERS = 160
+# In systemd's words why a unit did not start.
+TELL_WHY = ("Failed at step", "Main process exited", "was skipped because", "condition check resulted in")
 # Below this a ratio of durations says more of the machine's noise than of the service.
 NOISE_S = 0.25
 # A step that much slower than allowed waits for something that never comes, rather than for a busy machine.
@@ -101,7 +103,7 @@ def _problem(observation: Observation) -> str:
 
 def _why_not_started(observation: Observation) -> str:
     for line in observation.journal:
-        if line.from_manager and ("Failed at step" in line.message or "Main process exited" in line.message):
+        if line.from_manager and any(words in line.message for words in TELL_WHY):
             return line.message
     return observation.start_problem
 

@@ -207,11 +207,16 @@ def _start_companion(companion: Companion, machine: Machine, workload: Workload,
         done = machine.run([*keep, "sh", "-c", (companion.run or "").replace("$", "$$")])
     problem = ""
     if done.status != 0:
-        said = machine.run(["journalctl", "--quiet", "--no-pager", "--output=cat", "--lines=5", f"--unit={name}"]).text
-        problem = f"the companion did not start: {done.error_text} {said}".strip()[:400]
+        problem = f"the companion did not start: {done.error_text} {_said(machine, name)}".strip()[:400]
     record.step(StepResult(name, "companion", "functional", problem, done.status, done.duration_s))
     if companion.ready is not None:
-        record.step(workload.poll(companion.ready, name=f"{name} ready", part="companion"))
+        result = workload.poll(companion.ready, name=f"{name} ready", part="companion")
+        record.step(result if result.ok else replace(result, stderr=f"{result.stderr}\n{_said(machine, name)}".strip()))
+
+
+def _said(machine: Machine, unit: str) -> str:
+    """The last lines that a companion logged."""
+    return machine.run(["journalctl", "--quiet", "--no-pager", "--output=cat", "--lines=5", f"--unit={unit}"]).text
 
 
 def _start(trial: Trial, service: Service, workload: Workload, record: Record) -> None:
@@ -223,6 +228,8 @@ def _start(trial: Trial, service: Service, workload: Workload, record: Record) -
     if not problem and status.state.active_state not in ("active", "activating", "reloading"):
         ended = status.state.active_state == "inactive" and status.state.result == "success"
         problem = "" if ended else f"the unit is {status.state.active_state} ({status.state.result}) after its start"
+        if ended and service.show(["ConditionResult"])["ConditionResult"] == "no":
+            problem = "systemd skipped the start: a condition of the unit is not met"
     record.see(service, at="start")
     if problem:
         record.update(start_problem=problem)

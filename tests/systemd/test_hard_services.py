@@ -244,3 +244,17 @@ def test_records_are_no_log_lines_and_text_beside_them_is(tmp_path):
     seen = tiny.trial(tiny.scenario(tmp_path, service, IDLE_TABLES))
     assert {"/var/log/app/wtmp", "/var/log/app/log"} <= set(seen.written)
     assert [line.message for line in seen.journal if line.identifier.startswith("/var/log/app/")] == ["began"]
+
+
+def test_a_unit_that_systemd_skips_did_not_start(tmp_path):
+    scenario = tiny.scenario(tmp_path, f"[Unit]\nConditionPathExists=/nowhere/at/all\n{tiny.IDLE}")
+    observation = tiny.trial(scenario)
+    assert "a condition of the unit is not met" in observation.start_problem
+    assert "ConditionPathExists=/nowhere/at/all" in tiny.verdict(scenario, observation).reason
+
+
+def test_a_companion_that_never_gets_ready_is_shown_with_its_log(tmp_path):
+    companion = '[[companions]]\nname = "peer"\nrun = "echo out of order; sleep 60"\n'
+    ready = 'ready = { run = "false", timeout_s = 1 }\n'
+    observation = tiny.trial(tiny.scenario(tmp_path, tables=companion + ready + tiny.IT_RUNS))
+    assert "out of order" in observation.steps[-1].stderr
