@@ -34,9 +34,10 @@ class Step:
 
 @dataclass(frozen=True)
 class Witness:
-    """The failing trial that shows why something is not tighter."""
+    """The failing trial that shows why something is not tighter; `usual` is how such a directive shows in general."""
 
     label: str
+    usual: str
     tried: str
     trial: str
     reason: str
@@ -140,7 +141,7 @@ def _rows(run: Run, data: dict[str, Any], seen: dict[str, Observation]) -> Itera
         if not (accepted or denied or alone or name in undecided or name in unreached):
             continue
         claimed = [item for item in accepted if item["standing"] == "enforced"]
-        witnesses = tuple(_witness(run, item, seen) for item in denied)
+        witnesses = tuple(_witness(run, directive, item, seen) for item in denied)
         state = _state(claimed, accepted, denied, alone=alone, undecided=name in undecided)
         yield Row(
             name=name,
@@ -182,13 +183,14 @@ def _reason(state: str, accepted: Sequence[dict[str, Any]], denied: Sequence[dic
     return "not in force: it broke the service" if denied else "beyond something that was refused"
 
 
-def _witness(run: Run, item: dict[str, Any], seen: dict[str, Observation]) -> Witness:
+def _witness(run: Run, directive: Directive, item: dict[str, Any], seen: dict[str, Observation]) -> Witness:
     observation = seen.get(item["trial"])
     journal = observation.journal if observation else ()
     lines = [f"{line.identifier}: {line.message}" for line in journal]
     file = run.store.trial_folder(item["trial"]) / FILE_NAME
     return Witness(
         label=Tightening.from_label(item["label"]).told,
+        usual=directive.too_tight,
         tried=item["rung"] if item.get("rung") else f"denying {' '.join(item['items'])}",
         trial=item["trial"],
         reason=item["reason"],

@@ -82,6 +82,8 @@ def _witness(key: Tightening, verdicts: tuple[Verdict, ...], folder: Path, answe
     out.print(f"because  {plain(last.reason)}", soft_wrap=True)
     for line in last.detail.splitlines():
         out.print(f"[dim]         {plain(line)}[/]", soft_wrap=True)
+    if usual := catalogue.load()[key.directive].too_tight:
+        out.print(f"usually  {usual}", soft_wrap=True)
     # A trial of an earlier run is named RUN/ID; that run is beside this one.
     run, _, trial = last.trial_id.rpartition("/")
     drop_in = (folder.parent / run if run else folder) / "trials" / trial / FILE_NAME

@@ -10,6 +10,7 @@ from playwright.sync_api import Browser, Locator, Page, sync_playwright
 
 from harness.report import page as report
 from harness.results.folder import Run
+from harness.unit import catalogue
 from tests.conftest import unavailable
 from tests.report import sample
 
@@ -141,6 +142,7 @@ def test_from_the_page_alone_to_why_a_directive_is_not_stricter(shown):
     shown.page.keyboard.press("Enter")
     assert evidence.is_visible()
     assert item["evidence"][0][:100] in evidence.text_content()
+    assert f"shows as: {catalogue.load()[item['directive']].too_tight}." in witness.text_content()
 
 
 def test_sorting_takes_the_witnesses_along(shown):
