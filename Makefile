@@ -66,7 +66,7 @@ lint: $(BIN)/.dev
 
 test: lint
 	$(call install,$(TEST_PACKAGES))
-	$(BIN)/pytest -n 2 --dist worksteal -m "not alone and not larger and not v2"
+	$(BIN)/pytest -n 3 --dist worksteal -m "not alone and not larger and not v2"
 	$(BIN)/pytest -m "alone and not larger and not v2"
 
 test-larger: lint flask-mongo
