@@ -29,6 +29,7 @@ def confirm(trials: Trials) -> None:
         if found.slowdown[0] <= settings.slowdown_max:
             found.state = State.CONFIRMED
             _note_cliff(found, works=True)
+            _note_periods(found)
             return
         found.note(f"at the limits {found.slowdown[1]} is {found.slowdown[0]:.2f} times that without: raised")
         _raise_slow(trials)
@@ -74,6 +75,14 @@ def _note_cliff(found: Found, *, works: bool) -> None:
     """What runs at the limit say of the cliff too."""
     if found.memory_cliff is not None and found.limits.memory_bytes is not None:
         found.memory_cliff = found.memory_cliff.heard(found.limits.memory_bytes, works=works)
+
+
+def _note_periods(found: Found) -> None:
+    """How often the quota holds the service back: one run of a short load has too few periods to tell 1 %."""
+    shares = [run.throttled_share or 0.0 for run in found.at_limits]
+    if found.limits.quota_percent is not None and (share := statistics.fmean(shares)) > THROTTLED_SHARE:
+        told = f"at CPUQuota={found.limits.quota_percent}% the confirming runs were held back in {share:.0%} of periods"
+        found.note(f"{told}, and kept their pace")
 
 
 def _raise_slow(trials: Trials) -> None:

@@ -13,6 +13,10 @@ from harness.limits.trials import Trials
 RATIO = 1.08
 APART = 2.0
 THROTTLED_SHARE = 0.01
+# In a load of a second or two a single period is more than that, and chance: where a burst falls in it is another in
+# each run. Held back so little, a quota is tried again, and the confirming runs have the last word.
+NEAR_SHARE = 0.15
+MOST_RUNS = 3
 MOST_TRIALS = 6
 # A service that idles under load is not worth a smaller quota, which would make its every start slow.
 LEAST_PERCENT = 10
@@ -76,7 +80,10 @@ def _holds(trials: Trials, limits: LimitSet) -> bool:
 
     What was never held back is not slower for the quota, whatever its times are.
     """
-    run = trials.try_(limits, "quota")
+    for _ in range(MOST_RUNS):
+        run = trials.try_(limits, "quota")
+        if not run.passed or not THROTTLED_SHARE < (run.throttled_share or 0.0) <= NEAR_SHARE:
+            break
     if not run.passed or (run.throttled_share or 0.0) > THROTTLED_SHARE:
         return False
     if run.throttled_share == 0:
