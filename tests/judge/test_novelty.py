@@ -56,6 +56,7 @@ def test_what_is_said_makes_a_difference(one, other):
         "an ERROR: bad thing",
         "connection refused",
         "Address family not supported by protocol",
+        "(configfile.c.2579) server.upload-dirs doesn't exist: /var/cache/x",
     ],
 )
 def test_trouble_by_its_words(message):

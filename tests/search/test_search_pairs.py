@@ -51,6 +51,14 @@ def test_an_accepted_one_that_is_named_by_the_denial_gives_way_at_once():
     assert result.pairs == ()
 
 
+def test_what_an_option_rests_on_never_gives_way_to_it():
+    options = [Option("policy", weight=0, risk=0.05), Option("strict", frozenset({"policy"}), weight=9, risk=0.95)]
+    attempt = Predicate(lambda candidate: "strict" not in candidate, suspects=("policy",))
+    result = search(options, attempt, settings=LOOKING)
+    assert result.accepted == {"policy"}
+    assert all("policy" in candidate for candidate in attempt.tried if "strict" in candidate)
+
+
 def test_what_stands_on_the_lighter_counts_with_it():
     options = [
         *flat(LETTERS),
