@@ -111,10 +111,10 @@ def after_rotating(text: str) -> str:
     words = [line.strip() for line in lines]
     if "postrotate" not in words:
         return ""
-    script = lines[words.index("postrotate") + 1 :]
-    ends = [place for place, line in enumerate(script) if line.strip() == "endscript"]
+    begin = words.index("postrotate") + 1
+    end = words.index("endscript", begin) if "endscript" in words[begin:] else None
     # A continued line goes on with the next one, which the last cannot.
-    return textwrap.dedent("\n".join(script[: ends[0] if ends else None])).strip().rstrip("\\").rstrip()
+    return textwrap.dedent("\n".join(lines[begin:end])).strip().rstrip("\\").rstrip()
 
 
 def text(sight: Sight) -> str:

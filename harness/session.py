@@ -287,13 +287,13 @@ def try_once(scenario: Scenario, drop_in: str) -> tuple[Observation, Verdict]:
     text = drop_in or dropin.render((), start_of(scenario, inspection))
     observation = run_trial(Trial(scenario, "0001", "by-hand", text, scenario.seed))
     verdict = judge(scenario, observation, catalogue=catalogue.load())
-    known = _directives_set(inspection.unit_text, drop_in) if drop_in else frozenset()
+    known = _directives_set(inspection.unit_text, drop_in) if drop_in else set()
     suspects = tuple(name for name in verdict.suspects if name.partition("=")[0].partition(" ")[0] in known)
     return observation, replace(verdict, suspects=suspects)
 
 
-def _directives_set(unit_text: str, drop_in: str) -> frozenset[str]:
+def _directives_set(unit_text: str, drop_in: str) -> set[str]:
     """Names of the directives that a unit or its drop-in sets, with what they bring: only these can be to blame."""
     assigned = {a.key for a in (*parse_cat(unit_text).assignments, *parse(drop_in).assignments)}
     found = {directive.name for directive in catalogue.load() if assigned & set(directive.keys)}
-    return frozenset(found | {"NoNewPrivileges"} if found else found)  # a filter of a service with a user brings it
+    return found | {"NoNewPrivileges"} if found else found  # a filter of a service with a user brings it

@@ -28,11 +28,11 @@ def more_privilege(processes: Iterable[Process], baseline: Baseline) -> Gained |
     found = list({process.pid: process for process in processes}.values())
     known = {comm for comm, _, _ in baseline.privileges}
     # Root of another group is nothing new: a process gives up the group first, and the user a moment later.
-    as_root = {comm for comm, uid, _ in baseline.privileges if uid == 0}
+    never_root = known - {comm for comm, uid, _ in baseline.privileges if uid == 0}
     for process in found:
         held = baseline.privileges.get(identity(process))
         glimpsed = process.sightings < LASTING_SIGHTINGS
-        if process.uid == 0 and process.comm in known - as_root:
+        if process.uid == 0 and process.comm in never_root:
             told = f"{process.comm} (pid {process.pid}) runs as root, which it never did at baseline"
             return Gained(told, glimpsed)  # perhaps on its way to another user
         # In a user namespace of its own it has every capability, over nothing but that (user_namespaces(7)).

@@ -82,9 +82,10 @@ def _holds(trials: Trials, limits: LimitSet) -> bool:
     """
     for _ in range(MOST_RUNS):
         run = trials.try_(limits, "quota")
-        if not run.passed or not THROTTLED_SHARE < (run.throttled_share or 0.0) <= NEAR_SHARE:
+        share = run.throttled_share or 0.0
+        if not run.passed or not THROTTLED_SHARE < share <= NEAR_SHARE:
             break
-    if not run.passed or (run.throttled_share or 0.0) > THROTTLED_SHARE:
+    if not run.passed or share > THROTTLED_SHARE:
         return False
     if run.throttled_share == 0:
         return run.start_held_back_s == 0 or trials.starts_fast([run])

@@ -14,7 +14,7 @@ from harness.unit import catalogue
 from harness.unit.catalogue import ALLOW_LIST
 from harness.unit.needs import Emptied, Needs, below
 from harness.unit.paths import LASTING
-from harness.unit.start import words
+from harness.unit.start import allowed
 from harness.unit.unitfile import UnitFile
 
 Tree = Mapping[str, str]
@@ -136,10 +136,9 @@ def _asked(unit: UnitFile) -> set[str]:
 
     A condition counts even where it was taken back, as it has to be for a trial.
     """
-    kept = [words(unit.lines("Service", name)) for name in ("CapabilityBoundingSet", "AmbientCapabilities")]
-    found = {word for each in kept if not any(word.startswith("~") for word in each) for word in each}
-    conditions = {word.lstrip("|") for line in unit.lines("Unit", "ConditionCapability") for word in line.split()}
-    return {word.upper() for word in found | conditions}
+    found = [allowed(unit.lines("Service", name)) for name in ("CapabilityBoundingSet", "AmbientCapabilities")]
+    conditions = [line.lstrip("|").split() for line in unit.lines("Unit", "ConditionCapability")]
+    return {word.upper() for words in (*found, *conditions) for word in words}
 
 
 def _calls_beyond(seen: Seen | None, groups: Mapping[str, Collection[str]]) -> list[str]:

@@ -122,8 +122,10 @@ class Settling(Generic[K]):
 
         Then what failed fails again. A daemon may not make a call once it cannot reach what it made the call for.
         """
+        if by_chance(result):
+            return True
         failed = contradicted(result)[:TRIED_AGAIN]
-        return by_chance(result) or (bool(failed) and any(not v.failed for v in self._trials.attempt(failed)))
+        return bool(failed) and not all(verdict.failed for verdict in self._trials.attempt(failed))
 
     def _ask_again(self, result: SearchResult[K]) -> SearchResult[K]:
         """Go on from what was accepted, with every refusal in doubt."""

@@ -10,14 +10,15 @@ from harness.errors import UnitError
 from harness.unit.catalogue import Directive, load
 from harness.unit.needs import Needs, below
 from harness.unit.paths import HOMES, READ_ONLY_BY
-from harness.unit.start import Start, words
+from harness.unit.start import Start, allowed
 
 Lines = list[tuple[str, str]]
 # The name of a directive of the catalogue in a drop-in, where it is another.
 WRITTEN_AS = {"ExecPaths": "BindReadOnlyPaths"}
 PRIVATE_TMP = ("/tmp", "/var/tmp")
-# Open to everybody, and what a program does without them nobody sees: Perl then takes the time for chance.
-RANDOM = ("/dev/random", "/dev/urandom")
+# What a strict policy lets through all the same: systemd itself needs /dev/null, and what a program does without random
+# numbers nobody sees: Perl then takes the time for chance.
+NEVER_DENIED = {"/dev/null": "rw", "/dev/random": "r", "/dev/urandom": "r"}
 # systemd 252 leaves /run writable under ProtectSystem=strict beside some other directives, later ones do not: an
 # exception that is not missed here would be after an upgrade.
 NOT_PROVEN = ("/run",)
@@ -58,7 +59,7 @@ def lines(directive: Directive, denied: Collection[str], start: Start, needs: Ne
     if unknown := sorted(set(denied).difference(known)):
         raise UnitError(f"{directive.name}: no item {' '.join(unknown)}")
     if directive.name in ("SupplementaryGroups", "AmbientCapabilities"):
-        kept = [item for item in _own_words(start, directive.name) if item not in denied]
+        kept = [item for item in allowed(start.lines(directive.name)) if item not in denied]
         return [(directive.name, ""), *([(directive.name, " ".join(kept))] if kept else [])]
     if directive.name == "TemporaryFileSystem":
         return [(directive.name, f"{_escaped(plain(item))}:ro") for item in known if item in denied]
@@ -116,15 +117,12 @@ def bound(emptied: Collection[str], shut: Collection[str], needs: Needs) -> Line
 
 
 def devices(denied: Collection[str], needs: Needs, *, strict: bool) -> list[str]:
-    """Values of DeviceAllow= beside a closed or strict policy; strict needs /dev/null for systemd itself.
-
-    A strict one lets random numbers through, whatever was denied.
-    """
+    """Values of DeviceAllow= beside a closed or strict policy."""
     left = [(path, access) for path, access in needs.devices if _word(path) not in denied]
     if not strict:
         return [*(f"{path} {access}" for path, access in left if not _standard(path)), *needs.own_devices]
-    always = {"/dev/null": "rw", **dict.fromkeys(RANDOM, "r")}
-    return [*(f"{path} {access}" for path, access in (always | dict(left)).items()), *needs.own_devices]
+    open_ones = NEVER_DENIED | dict(left) | {"/dev/null": "rw"}
+    return [*(f"{path} {access}" for path, access in open_ones.items()), *needs.own_devices]
 
 
 def plain(item: str) -> str:
@@ -156,11 +154,6 @@ def _word(path: str) -> str:
     return path.replace("\\", "\\x5c").replace(" ", "\\x20")
 
 
-def _own_words(start: Start, name: str) -> tuple[str, ...]:
-    kept = words(start.lines(name))
-    return () if any(word.startswith("~") for word in kept) else kept
-
-
 def _standard(path: str) -> bool:
     """Whether DevicePolicy=closed lets it through by itself: systemd.resource-control(5)."""
     return path in {f"/dev/{name}" for name in ("null", "zero", "full", "random", "urandom")}
@@ -176,8 +169,8 @@ _MEMBERS: dict[str, _Found] = {
     "ExecPaths": lambda start, needs: [
         path for path in [*needs.executable, *needs.programs] if not below(path, *LIBRARIES)
     ],
-    "DeviceAllow": lambda start, needs: [path for path, _ in needs.devices if path not in ("/dev/null", *RANDOM)],
+    "DeviceAllow": lambda start, needs: [path for path, _ in needs.devices if path not in NEVER_DENIED],
     "SocketBindAllow": lambda start, needs: needs.ports,
-    "SupplementaryGroups": lambda start, needs: _own_words(start, "SupplementaryGroups"),
-    "AmbientCapabilities": lambda start, needs: _own_words(start, "AmbientCapabilities"),
+    "SupplementaryGroups": lambda start, needs: allowed(start.lines("SupplementaryGroups")),
+    "AmbientCapabilities": lambda start, needs: allowed(start.lines("AmbientCapabilities")),
 }

@@ -185,6 +185,12 @@ def _on_addresses(start: Start, directive: Directive) -> str:
     raise NotUnderstood("the unit allows addresses of its own choice")
 
 
+def allowed(lines: Iterable[str]) -> tuple[str, ...]:
+    """The words of a list that names what is allowed; none of one that names what is denied."""
+    kept = words(lines)
+    return () if any(word.startswith("~") for word in kept) else kept
+
+
 def words(lines: Iterable[str]) -> tuple[str, ...]:
     """The words of a list's lines since its last reset."""
     kept: list[str] = []

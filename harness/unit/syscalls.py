@@ -71,10 +71,14 @@ def cut_out(start: Start, group: str, allow: str) -> tuple[str, ...]:
     return tuple(sorted(start.group(group) & start.group(allow)))
 
 
+def untried_groups(needs: Needs) -> set[str]:
+    """Groups of the calls that belong to capabilities which cannot be tried."""
+    return {CALLS_OF[capability] for capability in needs.asked if capability in CALLS_OF}
+
+
 def calls_beyond(start: Start, needs: Needs) -> set[str]:
-    """Calls to be allowed beside an allow-list: those in use, and those of capabilities that cannot be tried."""
-    groups = [CALLS_OF[capability] for capability in needs.asked if capability in CALLS_OF]
-    return {*needs.calls}.union(*map(start.group, groups))
+    """Calls to be allowed beside an allow-list: those in use, and those that cannot be tried."""
+    return {*needs.calls}.union(*map(start.group, untried_groups(needs)))
 
 
 def filter_lines(

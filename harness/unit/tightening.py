@@ -7,12 +7,12 @@ from typing import Any
 
 from harness.errors import UnitError
 from harness.unit import listed
-from harness.unit.capability import CALLS_OF, TAKEN_BY
+from harness.unit.capability import TAKEN_BY
 from harness.unit.catalogue import Bundle, Catalogue, Directive, Kind
 from harness.unit.itemset import OTHER, kept_by
 from harness.unit.needs import NOTHING, Needs
 from harness.unit.start import NotUnderstood, Start, StartKind, standing
-from harness.unit.syscalls import answered, cut_out, own_filter
+from harness.unit.syscalls import answered, cut_out, own_filter, untried_groups
 
 __all__ = ["LeftOut", "Offer", "Start", "StartKind", "Tightening", "left_out", "offers"]
 
@@ -267,7 +267,7 @@ def _kills(directive: Directive, start: Start, needs: Needs, errors: Mapping[str
     """
     own = own_filter(start.own(directive))
     allow = directive.rungs[-1]
-    untried = {CALLS_OF.get(capability) for capability in needs.asked}
+    untried = untried_groups(needs)
     open_ones = [b for b in directive.bundles if own.can_deny(b, allow.value) and b.items[0] not in untried]
     beyond = {} if own.allow_list else {call: Tightening(directive.name, items=(call,)) for call in needs.calls}
     for step in beyond.values():

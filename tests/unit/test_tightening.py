@@ -298,6 +298,10 @@ def test_what_is_left_of_a_list_stands_with_what_it_is_excepted_from() -> None:
     random = {"DeviceAllow=/dev/random r", "DeviceAllow=/dev/urandom rw"}  # never taken away
     assert {"DeviceAllow=/dev/null rw", *random} <= set(rendered("DevicePolicy=strict", "DeviceAllow -/dev/zero"))
     assert "DeviceAllow -/dev/urandom" not in offered("User=x", needs=NEEDS)
+    only_read = render(
+        [Tightening("DevicePolicy", "strict")], start_of("", ()), needs=Needs(devices=(("/dev/null", "r"),))
+    )
+    assert "DeviceAllow=/dev/null rw" in only_read.splitlines()
 
 
 def test_an_emptied_directory_shows_what_is_used_and_lets_no_more_be_written() -> None:
