@@ -5,6 +5,7 @@ import itertools
 import os
 import threading
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -109,7 +110,7 @@ class Sampler:
             row["tasks"] = tasks
             row |= self._files.row()
             if now_s >= self._next_scan_s:
-                row["fd_highest"] = self._highest_descriptor()
+                row["fd_highest"] = highest_descriptor(self._files.pids())
                 took_s = time.monotonic() - now_s
                 self._next_scan_s = now_s + max(SCAN_INTERVAL_S, took_s / SCAN_SHARE)
         if now_s >= self._next_host_s:
@@ -118,15 +119,31 @@ class Sampler:
             self._next_host_s = now_s + HOST_INTERVAL_S
         self.rows.append(row)
 
-    def _highest_descriptor(self) -> int | None:
-        highest = None
-        for pid in self._files.pids():
-            try:
-                numbers = [int(name) for name in os.listdir(f"/proc/{pid}/fd")]  # noqa: PTH208 - a tenth of the time
-            except OSError:
-                continue
-            highest = max(numbers, default=-1) if highest is None else max(highest, max(numbers, default=-1))
-        return highest
+
+def highest_descriptor(pids: Iterable[int]) -> int | None:
+    """The highest number of a descriptor that one of the processes has open, -1 where none has; None without any."""
+    highest = None
+    for pid in pids:
+        try:
+            numbers = [int(name) for name in os.listdir(f"/proc/{pid}/fd")]  # noqa: PTH208 - a tenth of the time
+        except OSError:
+            continue
+        most = max(numbers, default=-1)
+        if (highest is None or most > highest) and not _is_systemds(pid):
+            highest = most
+    return highest
+
+
+def _is_systemds(pid: int) -> bool:
+    """Whether it is the manager's own child, which has the manager's descriptors and is about to run the service.
+
+    Until then it is called after the program, in brackets: exec_child() and sd-executor of systemd 252 to 257.
+    """
+    try:
+        name = Path(f"/proc/{pid}/comm").read_text()
+    except OSError:
+        return True  # gone: nothing tells whose descriptors they were
+    return name.startswith(("(", "systemd-executo"))
 
 
 def control_group(slice_name: str, unit: str) -> str:

@@ -1,11 +1,12 @@
 """Cgroup files of both versions, as the kernel writes them, become the same columns."""
 
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from harness.machine import host
-from harness.machine.sampler import Sampler, control_group
+from harness.machine.sampler import Sampler, control_group, highest_descriptor
 
 V1 = {
     "memory/memory.usage_in_bytes": "9000000\n",
@@ -103,3 +104,12 @@ def test_other_work_is_what_is_left_of_the_hosts():
     half = 1_500_000 * host.processors() // 2
     assert after.share_since(before, own_usec=half) == pytest.approx(0.375, abs=0.01)
     assert after.pressure_since(before) == pytest.approx(0.25)
+
+
+@pytest.mark.parametrize(("name", "highest"), [("known", 200), ("(known)", None), ("systemd-executor", None)])
+def test_descriptors_of_the_managers_own_child_are_not_the_services(name, highest):
+    script = f"exec 200</dev/null; echo '{name}' > /proc/$$/comm; echo named; read wait"
+    command = ["bash", "-c", script]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "named\n"
+        assert highest_descriptor([process.pid]) == highest
