@@ -87,6 +87,6 @@ def _holds(trials: Trials, limits: LimitSet) -> bool:
             break
     if not run.passed or share > THROTTLED_SHARE:
         return False
-    if run.throttled_share == 0:
+    if run.load_held_back_s == 0:
         return run.start_held_back_s == 0 or trials.starts_fast([run])
     return trials.is_fast(limits, "quota", first=run)

@@ -22,6 +22,8 @@ NEEDED = ("memory_anon_bytes", "memory_shmem_bytes", "memory_locked_file_bytes",
 BUSY_SHARE = 0.05
 # A gap of this many seconds between two samples may hide a peak.
 GAP_S = 0.5
+# These many quota periods of a load step still do what came before it.
+FIRST_PERIODS = 2
 # A service that waits this share of the time for memory or for its quota fails because of it.
 STALLED_SHARE = 0.2
 # Memory this near to its limit has been kept there by reclaim.
@@ -49,9 +51,9 @@ class Run:
     `needed_bytes` is the peak of memory that cannot be reclaimed, `peak_bytes` that of all charged to the unit.
     `cpu_percent` is the mean use in the load steps (all steps, when there is no load step), `window_percent` that of
     the busiest 100 ms and `long_window_percent` of the busiest second there, each in percent of one processor.
-    `throttled_share` is the share of quota periods in the load steps in which it was held back, `start_held_back_s` for
-    how long it was in the first start. `costs_s` are what the load steps cost:
-    seconds, seconds per request, or the 99 % latency. `growth` tells a leak.
+    `throttled_share` is the share of quota periods in the load steps in which it was held back, less what came before;
+    `load_held_back_s` and `start_held_back_s` for how long it was in all of them and in the first start. `costs_s` are
+    what the load steps cost: seconds, seconds per request, or the 99 % latency. `growth` tells a leak.
     """
 
     trial_id: str
@@ -66,6 +68,7 @@ class Run:
     window_percent: float | None = None
     long_window_percent: float | None = None
     throttled_share: float | None = None
+    load_held_back_s: float | None = None
     start_held_back_s: float | None = None
     tasks: int | None = None
     fd_highest: int | None = None
@@ -103,7 +106,8 @@ def read(observation: Observation, verdict: Verdict, frame: pandas.DataFrame | N
         cpu_percent=None if work is None else _mean_percent(work),
         window_percent=None if work is None else _window_percent(work, WINDOW_S),
         long_window_percent=None if work is None else _window_percent(work, LONG_WINDOW_S),
-        throttled_share=None if work is None else _throttled(work),
+        throttled_share=None if work is None else _throttled(work, limits.period_s),
+        load_held_back_s=None if work is None else _held_back_s(work),
         start_held_back_s=None if sampled is None else _start_held_back_s(sampled),
         tasks=_tasks(observation, sampled),
         fd_highest=None if sampled is None else _highest(sampled, "fd_highest"),
@@ -185,14 +189,32 @@ def _window_percent(parts: list[pandas.DataFrame], window_s: float) -> float | N
     return max(busiest, default=None)
 
 
-def _throttled(parts: list[pandas.DataFrame]) -> float | None:
+def _throttled(parts: list[pandas.DataFrame], period_s: float) -> float | None:
+    """The share of the periods that were throttled, less the first ones, where those are the smaller part of a step.
+
+    A period that ends in the load holds the end of the start too, and what is left of a burst when its period is spent
+    goes into the next one.
+    """
     periods = throttled = 0
     for part in parts:
-        known = part[["cpu_periods", "cpu_throttled_periods"]].dropna()
-        if len(known) > 1:
-            periods += int(known["cpu_periods"].iloc[-1] - known["cpu_periods"].iloc[0])
-            throttled += int(known["cpu_throttled_periods"].iloc[-1] - known["cpu_throttled_periods"].iloc[0])
+        known = part[["time_s", "cpu_periods", "cpu_throttled_periods"]].dropna()
+        began_s = known["time_s"].iloc[1:].min()  # the row before the step comes first
+        rest = known[known["time_s"] >= began_s + FIRST_PERIODS * period_s]
+        counted = rest if len(rest) > len(known) / 2 else known
+        if len(counted) > 1:
+            periods += _rise(counted["cpu_periods"])
+            throttled += _rise(counted["cpu_throttled_periods"])
     return throttled / periods if periods > 0 else None
+
+
+def _held_back_s(parts: list[pandas.DataFrame]) -> float | None:
+    counters = [part["cpu_throttled_usec"].dropna() for part in parts]
+    known = [_rise(counter) / 1e6 for counter in counters if len(counter)]
+    return sum(known) if known else None
+
+
+def _rise(counter: pandas.Series) -> int:
+    return int(counter.iloc[-1] - counter.iloc[0])
 
 
 def _start_held_back_s(frame: pandas.DataFrame) -> float | None:

@@ -77,7 +77,7 @@ def test_figures_of_a_run():
     assert run.cpu_percent == pytest.approx(24, abs=2)
     assert run.window_percent == pytest.approx(80, abs=1)
     assert run.long_window_percent == pytest.approx(27, abs=2)
-    assert run.throttled_share == pytest.approx(6 / 25, abs=0.03)
+    assert run.throttled_share == pytest.approx(6 / 22, abs=0.03)
     assert run.start_s == pytest.approx(0.15)
     assert run.start_held_back_s == 0
     assert run.costs_s == {"load, time per request": 1 / 500, "load, latency p99": 0.004}
@@ -89,6 +89,20 @@ def test_how_long_a_quota_held_the_start_back():
     made = [{**row, "cpu_throttled_usec": int(3e4 * min(1.0, float(row["time_s"] or 0)))} for row in rows()]
     run = read(observation(), PASS, samples.of_rows(made), LimitSet())
     assert run.start_held_back_s == pytest.approx(0.03, abs=0.002)
+
+
+@pytest.mark.parametrize(("until_s", "share"), [(2.2, 0.0), (2.4, 2 / 9), (4.0, 1.0)])
+def test_what_came_before_the_load_holds_its_first_two_periods_back(until_s, share):
+    """Periods of 100 ms, each throttled until then; the load begins at 2 s."""
+    made = []
+    for row in rows():
+        ended = int(float(row["time_s"] or 0) * 10)
+        throttled = min(ended, int(until_s * 10))
+        made.append({**row, "cpu_periods": ended, "cpu_throttled_periods": throttled, "cpu_throttled_usec": throttled})
+    run = read(observation(), PASS, samples.of_rows(made), LimitSet(quota_percent=30))
+    assert run.throttled_share == pytest.approx(share, abs=0.12)
+    assert (run.throttled_share == 0) == (share == 0)
+    assert run.load_held_back_s > 0
 
 
 def test_tasks_of_the_stop_count():
