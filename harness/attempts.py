@@ -1,12 +1,12 @@
 """Where candidates become observations: stored ones first, then real trials.
 
-The n-th request for a candidate takes its n-th stored observation. The search asks for the same candidates as long as
-it hears the same verdicts, so walking a stored run again needs no machine, and resuming is walking again until
-something is not stored.
+The n-th request for a candidate takes its n-th stored observation, and none is given out twice. The search asks for the
+same candidates as long as it hears the same verdicts, so walking a stored run again needs no machine, and resuming is
+walking again until something is not stored.
 """
 
 import hashlib
-from collections import Counter
+import itertools
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,7 +67,7 @@ class Attempts:
         self._scenario = scenario
         self._pool = pool
         self._stored: dict[tuple[Key, int], Observation] = {}
-        self._asked: Counter[Key] = Counter()
+        self._given: set[tuple[Key, int]] = set()
         self._next_id = 1
         for observation in store.observations():
             self._next_id = max(self._next_id, int(observation.trial_id) + 1)
@@ -80,7 +80,7 @@ class Attempts:
     @property
     def trials(self) -> int:
         """Trials asked for so far whose machine was not lost, stored ones included."""
-        return sum(self._asked.values())
+        return len(self._given)
 
     def run(self, requests: Sequence[Request]) -> list[Observation]:
         """One observation for each request, in order; what is not stored is run side by side."""
@@ -88,8 +88,8 @@ class Attempts:
         trials: list[Trial] = []
         for request in requests:
             key = request.candidate_id, request.traced
-            repeat = self._asked[key]
-            self._asked[key] += 1
+            repeat = next(number for number in itertools.count() if (key, number) not in self._given)
+            self._given.add((key, repeat))
             stored = self._stored.get((key, repeat))
             results.append(stored)
             if stored is None:
@@ -131,7 +131,7 @@ class Attempts:
         for observation in observations:
             if observation.lost:
                 # It says nothing of the candidate: the next request for it is the same trial again.
-                self._asked[_key(observation)] -= 1
+                self._given.discard((_key(observation), observation.repeat))
             else:
                 self._stored[_key(observation), observation.repeat] = observation
             yield observation

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from harness.attempts import OBSERVE, Attempts, Request
 from harness.errors import BaselineError, HarnessError, MachineError
 from harness.inspection import Inspection
-from harness.judge.baseline import Baseline
+from harness.judge.baseline import Baseline, ports
 from harness.judge.rules import judge
 from harness.judge.verdict import Outcome, Verdict
 from harness.observation import Observation, Seen
@@ -76,7 +76,7 @@ class Bare:
         if traced.lost or self.seen is None or self.seen.tracer != SWIFT_TRACER:
             return False
         now, before = Baseline.of([traced]), Baseline.of(self._earlier)
-        return now.identities.keys() == before.identities.keys() and now.listens == before.listens
+        return now.identities.keys() == before.identities.keys() and now.listens == ports(before.listens)
 
     def run_plain(self) -> list[Observation]:
         """The same without a traced one. Raises as `run` does."""

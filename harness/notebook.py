@@ -3,14 +3,13 @@
 import json
 import os
 import re
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
 from harness.errors import UsageError
-from harness.machine.boot import SCRATCH, new_name
+from harness.machine.leftovers import new_name, scratch
 from harness.results.store import write_whole
 
 FOLDER = Path(__file__).parents[1] / "notebooks"
@@ -36,9 +35,9 @@ def execute(results: Path, out: Path, *, only: str = "") -> list[Path]:
     out.mkdir(parents=True, exist_ok=True)
     exporter = nbconvert.HTMLExporter(exclude_input=True, exclude_output_prompt=True)  # type: ignore[no-untyped-call]
     pages = []
-    with tempfile.TemporaryDirectory(prefix=f"{new_name()}-", dir=SCRATCH) as scratch, _at_home_in(scratch):
+    with scratch(new_name()) as folder, _at_home_in(str(folder)):
         for source in sorted(FOLDER.glob(f"{only or '*'}.ipynb")):
-            done = Path(scratch) / source.name
+            done = folder / source.name
             try:
                 papermill.execute_notebook(
                     str(source),

@@ -15,13 +15,13 @@ import harness
 from harness import stored
 from harness.attempts import Attempts
 from harness.bare import start_of
-from harness.errors import BudgetError, Interrupted, MachineError, UsageError
+from harness.errors import BaselineError, BudgetError, Interrupted, MachineError, UsageError
 from harness.inspection import Inspection
 from harness.judge.rules import judge
 from harness.judge.verdict import Verdict
 from harness.machine import canaries, doctor, shell
-from harness.machine.boot import remove_leftovers
 from harness.machine.inspect import inspect, version_number
+from harness.machine.leftovers import remove_leftovers
 from harness.observation import Observation
 from harness.results.earlier import Earlier
 from harness.results.folder import Run
@@ -130,6 +130,10 @@ class Session:
         walk.canaries = _canaries(self.store, self.scenario, self.inspection, self.listener)
         try:
             answer = walk.run(spent_s=spent_s + time.monotonic() - began)
+        except BaselineError:
+            # Stored, its trials would fail the same way for ever: what was mended may be outside the scenario.
+            self.store.update(state="failed")
+            raise
         except MachineError as error:
             if not self.pool.stopped:
                 raise

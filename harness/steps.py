@@ -97,6 +97,10 @@ class Flaky(Table):
     false_acceptance: float = Field(0.01, ge=0.0001, le=0.2, description="Chance to accept one that does not")
 
 
+# Trials for limits beside those that measure and confirm: with fewer no cliff is found.
+LEAST_SEARCH = 10
+
+
 class Limits(Table):
     """How limits are fitted, after the directives."""
 
@@ -108,3 +112,13 @@ class Limits(Table):
     dedicated_user: bool = Field(False, description="Whether no other unit runs as its User= (LimitNPROC=)")
     memory_high: bool = Field(False, description="Whether to be slowed down before being killed (cgroup v2 only)")
     own: Literal["respect", "ignore"] = Field("respect", description="The unit's own limits as upper bounds, or not")
+
+    @model_validator(mode="after")
+    def _enough(self) -> Self:
+        least = self.runs + self.confirm_runs + LEAST_SEARCH
+        if self.max_trials < least:
+            raise ValueError(
+                f"max_trials = {self.max_trials} is too few for runs = {self.runs} and confirm_runs = "
+                f"{self.confirm_runs}: at least {least}, better {least + LEAST_SEARCH}"
+            )
+        return self

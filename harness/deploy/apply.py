@@ -13,9 +13,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from harness.deploy import record
-from harness.deploy.change import Change, lasting
+from harness.deploy.change import Change, lasting, put_back
 from harness.deploy.checks import Checks
-from harness.deploy.look import look
+from harness.deploy.look import held, look
 from harness.deploy.manager import Manager, State
 from harness.deploy.parts import Part, is_empty, merged
 from harness.errors import BudgetError, RolledBackError, UsageError
@@ -24,6 +24,7 @@ from harness.machine.shell import handling
 from harness.results.folder import Run
 from harness.scenario import Scenario
 from harness.unit.dropin import FILE_NAME
+from harness.unit.quantity import parse_count, parse_size, readable_size, size_text
 from harness.unit.unitfile import parse, parse_cat
 
 # What a change may take beside its checks and the grace time: reloads, log reading, a busy machine.
@@ -87,8 +88,9 @@ def plan_apply(run: Run, scenario: Scenario, unit: str, part: Part) -> Plan:
     after = merged(run.drop_in, before, part)
     if is_empty(after):
         raise UsageError(f"{run.path} recommends no line", hint=f"harness report {run.path} shows why")
+    manager = Manager(unit)
     cautions = () if part is Part.LIMITS else tuple(found.get("cautions", ()))
-    return Plan(unit, before, after, tuple(_notes(run, Manager(unit), after)), cautions)
+    return Plan(unit, before, after, tuple(_notes(run, manager, after)), (*cautions, *_exceeded(manager, after)))
 
 
 def plan_rollback(unit: str) -> tuple[Plan, record.Record]:
@@ -109,6 +111,8 @@ def carry_out(plan: Plan, how: How, *, run: str = "") -> State:
     """
     manager = Manager(plan.unit)
     restart_s = _restart_s(manager)
+    if not run and not manager.state().up:
+        return _revive(plan, how, manager, timeout_s=restart_s)
     checks_s = how.checks.longest_s(with_steps=how.steps) if how.checks else 0.0
     try:
         with (
@@ -139,6 +143,22 @@ def carry_out(plan: Plan, how: How, *, run: str = "") -> State:
         raise BudgetError(
             f"interrupted: {plan.unit} has {what}, and is {manager.state()}", hint="run the same command again"
         ) from error
+
+
+def _revive(plan: Plan, how: How, manager: Manager, *, timeout_s: float) -> State:
+    """Roll a unit back that is down. Raises RolledBackError when it does not stay up with what was before either."""
+    how.said(f"{plan.unit} is down: it is started with what was before")
+    try:
+        Probation(manager, how, time.time(), ours=frozenset(), known=frozenset()).run(
+            lambda: put_back(manager, plan.after, timeout_s=timeout_s)
+        )
+    except RolledBackError as error:
+        told = f"{error.message}\nthe settings from before are in force, so it is something else that keeps it down"
+        raise RolledBackError(told, hint=error.hint or f"journalctl -u {plan.unit} --since -5min") from error
+    finally:
+        if plan.before is not None and lasting(plan.unit) != plan.before:
+            record.remove(plan.unit, plan.before)
+    return manager.state()
 
 
 @dataclass(frozen=True)
@@ -233,6 +253,22 @@ def _seconds(text: str) -> float:
         except (ValueError, KeyError):
             return 300.0
     return total
+
+
+def _exceeded(manager: Manager, after: str) -> Iterator[str]:
+    """Limits that the unit exceeds as it runs now: systemd sets them at its reload, before anything is restarted."""
+    last = {item.key: item.value for item in parse(after).assignments if item.section == "Service"}
+    memory_bytes, tasks = held(manager)
+    most_bytes = parse_size(last.get("MemoryMax") or "infinity")
+    if most_bytes is not None and memory_bytes > most_bytes:
+        holds = size_text(readable_size(memory_bytes))
+        yield (
+            f"{manager.unit} holds {holds} at this moment, more than MemoryMax={last['MemoryMax']}: production needs "
+            "more than the workload of the run, and systemd's reload alone would have it killed"
+        )
+    most_tasks = parse_count(last.get("TasksMax") or "infinity")
+    if most_tasks is not None and tasks > most_tasks:
+        yield f"{manager.unit} has {tasks} tasks now, more than TasksMax={most_tasks}: it could start no more"
 
 
 def _notes(run: Run, manager: Manager, after: str) -> Iterator[str]:

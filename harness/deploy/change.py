@@ -210,6 +210,17 @@ class Change:
                 hint=f"wait for its end: systemctl status {self.places.guard}",
             ) from None
 
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """No other change of the unit is under way. Raises UsageError when one is."""
+        STATE.mkdir(mode=0o700, exist_ok=True)
+        self._hold()
+        try:
+            self._end_earlier()
+            yield
+        finally:
+            self._release()
+
     def _release(self) -> None:
         if self._lock is not None:
             self._lock.close()
@@ -285,6 +296,30 @@ class Change:
             for left in places.state.iterdir():
                 left.unlink()
             places.state.rmdir()
+
+
+def put_back(manager: Manager, text: str | None, *, timeout_s: float) -> State:
+    """Make `text` (None: nothing) the lasting drop-in of a unit that is down, and start it. Returns its state.
+
+    Nothing holds a way back: what is taken away may be what keeps the unit down, so it goes whatever comes of it.
+    Raises RolledBackError when the unit is still down, UsageError when another change of it is under way.
+    """
+    change = Change(manager, text, within_s=timeout_s)
+    kept = change.places.kept
+    with change.alone(), _undisturbed():
+        if text is None:
+            kept.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                kept.parent.rmdir()
+        else:
+            write_whole(kept, text)
+        manager.reload()
+        manager.run(["systemctl", "reset-failed", "--", manager.unit])
+        problem = manager.restart(timeout_s)
+        state = manager.state()
+    if problem or not state.up:
+        raise RolledBackError(problem or f"{manager.unit} is {state}", hint=_status([manager.unit]))
+    return state
 
 
 def _status(units: Sequence[str]) -> str:

@@ -35,6 +35,14 @@ for at in systemd unified .; do
     done
 done
 """
+# What cannot be reclaimed, and tasks: once in cgroup v2 and once in v1 it is these two files.
+HELD = r"""
+cd /sys/fs/cgroup || exit
+for at in memory pids unified .; do
+    [ -r "$at$1/memory.stat" ] && grep -E '^(anon|shmem|total_rss|total_shmem) ' "$at$1/memory.stat"
+    [ -r "$at$1/pids.current" ] && sed 's/^/tasks /' "$at$1/pids.current"
+done
+"""
 # Mode, owner, whether writing is possible at all: as root access(2) refuses it only where nothing may be written.
 PLACES = r"""
 for path; do
@@ -123,6 +131,16 @@ def _places(manager: Manager, messages: Iterable[str], shown: Mapping[str, str])
         kind = int(mode, 16)
         found[path] = Place(kind & 0o7777, int(uid), kind & 0o170000 == 0o040000, writable == "no")
     return found
+
+
+def held(manager: Manager) -> tuple[int, int]:
+    """Bytes that cannot be reclaimed and tasks of the unit at this moment; 0 where it does not run."""
+    group = manager.show("ControlGroup").get("ControlGroup", "")
+    done = manager.run(["sh", "-c", HELD, "sh", group]) if group else None
+    values = {name: int(value) for name, value in (line.split() for line in (done.text if done else "").splitlines())}
+    anonymous = values["anon"] if "anon" in values else values.get("total_rss", 0)
+    shared = values["shmem"] if "anon" in values else values.get("total_shmem", 0)
+    return anonymous + shared, values.get("tasks", 0)
 
 
 def _usage(manager: Manager, group: str) -> Usage:

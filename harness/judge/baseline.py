@@ -2,6 +2,7 @@
 
 import functools
 import operator
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,6 +18,7 @@ PATIENCE_FLOOR_S = 2.0
 LASTING_SIGHTINGS = 3
 # net.ipv4.ip_local_port_range as kernels have it.
 FIRST_EPHEMERAL_PORT = 32768
+_KILLED = re.compile(r"(.*) was ended by signal 31 for the system call (\w+)")
 MOVING = ("/tmp/", "/var/tmp/", "/run/", "/dev/", "/etc/machine-id")
 
 
@@ -27,11 +29,12 @@ class Baseline:
     `said` are the templates of lines that every run logged and that warn of nothing, each with one of its lines,
     `listens` the ports that the unit listened on in every run, `kept_files` those of paths that every run wrote,
     `made_before` directories that were made in every run before the unit was started, `speakers` the names under
-    which every run logged anything, `lasting` the programs that every run had a lasting process of. `identities` are
-    (comm, uid, gid) seen in every run, with how often in that which saw it least; `privileges` the capabilities ever
-    held by each. `slowest_s` is the longest duration of each step, `most_cpu_s` the most processor time the unit used
-    in it. `stops` are the (active state, result) pairs after the stop. `by_chance` is what was missed once (in the
-    words of a verdict) and turned out to stay away by chance.
+    which every run logged anything, `lasting` the programs that every run had a lasting process of. `identities`
+    are (comm, uid, gid) seen in every run, with how often in that which saw it least; `privileges` the capabilities
+    ever held by each, `killed` (program, system call) of processes that a filter ended. `slowest_s` is the longest
+    duration of each step, `most_cpu_s` the most processor time the unit used in it. `stops` are the (active state,
+    result) pairs after the stop. `by_chance` is what was missed once (in the words of a verdict) and turned out to
+    stay away by chance.
     """
 
     templates: frozenset[str]
@@ -49,6 +52,7 @@ class Baseline:
     sockets: frozenset[str]
     written: frozenset[str]
     made_before: frozenset[str]
+    killed: frozenset[tuple[str, str]] = frozenset()
     by_chance: frozenset[str] = frozenset()
 
     @classmethod
@@ -67,7 +71,7 @@ class Baseline:
         return cls(
             templates=frozenset().union(*(templates(item.journal) for item in observations)),
             said=_said_by_all([_own(item.journal) for item in observations]),
-            listens=frozenset.intersection(*(ports(item.listening) for item in observations)),
+            listens=_listens(observations),
             speakers=frozenset.intersection(*(speakers(item.journal) for item in observations)),
             kept_files=frozenset.intersection(*(file_templates(item.written) for item in observations)),
             lasting=frozenset.intersection(*(_lasting(item.processes) for item in observations)),
@@ -79,6 +83,7 @@ class Baseline:
             stops=frozenset((item.after_stop.active_state, item.after_stop.result) for item in observations),
             sockets=frozenset().union(*(item.listening for item in observations)),
             written=frozenset().union(*(item.written for item in observations)),
+            killed=frozenset().union(*(killed(item.kernel) for item in observations)),
             made_before=frozenset.intersection(*(frozenset(item.made_before) for item in observations)),
         )
 
@@ -120,10 +125,27 @@ def file_templates(paths: Iterable[str]) -> frozenset[str]:
     return frozenset(template(path) for path in paths if not path.startswith(MOVING))
 
 
+def inet(sockets: Iterable[str]) -> frozenset[str]:
+    """Of sockets such as `tcp 0.0.0.0:80` those of the internet that have a port."""
+    return frozenset(
+        socket for socket in sockets if socket.startswith(("tcp ", "udp ")) and int(socket.rpartition(":")[2] or 0) > 0
+    )
+
+
 def ports(sockets: Iterable[str]) -> frozenset[str]:
     """Of sockets such as `tcp 0.0.0.0:80` those of the internet whose port the kernel has not given out by itself."""
-    inet = (socket for socket in sockets if socket.startswith(("tcp ", "udp ")))
-    return frozenset(socket for socket in inet if 0 < int(socket.rpartition(":")[2] or 0) < FIRST_EPHEMERAL_PORT)
+    return frozenset(socket for socket in inet(sockets) if int(socket.rpartition(":")[2]) < FIRST_EPHEMERAL_PORT)
+
+
+def _listens(observations: Sequence[Observation]) -> frozenset[str]:
+    """What every run listened on; a port as the kernel gives them out is the unit's own if it is the same each time."""
+    of_one = inet if len(observations) > 1 else ports
+    return frozenset.intersection(*(of_one(item.listening) for item in observations))
+
+
+def killed(kernel: Iterable[str]) -> frozenset[tuple[str, str]]:
+    """(program, system call) of each process that a filter ended."""
+    return frozenset((m[1], m[2]) for line in kernel if (m := _KILLED.match(line)))
 
 
 def _said_by_all(runs: Sequence[Sequence[JournalLine]]) -> dict[str, str]:

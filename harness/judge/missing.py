@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable
 
-from harness.judge.baseline import Baseline, file_templates, ports, speakers
+from harness.judge.baseline import Baseline, file_templates, inet, speakers
 from harness.judge.novelty import templates
 from harness.observation import Observation
 
@@ -19,7 +19,7 @@ def missing(observation: Observation, baseline: Baseline, *, ignore: Iterable[st
     said = [line for line in gone if not any(pattern.search(baseline.said[line]) for pattern in ignored)]
     found = {
         "no longer runs": sorted(baseline.lasting - {process.comm for process in observation.processes}),
-        "no longer listens": sorted(baseline.listens - ports(observation.listening)),
+        "no longer listens": sorted(baseline.listens - inet(observation.listening)),
         "no longer written": sorted(baseline.kept_files - file_templates(observation.written)),
         "no longer logged": [line[:200] for line in said],
         "no longer logs anything": sorted(baseline.speakers - speakers(observation.journal)),

@@ -11,10 +11,13 @@ from harness.observation import JournalLine
 
 WARNING = 4  # syslog(3): 0 emergency … 4 warning … 7 debug
 _TROUBLE = re.compile(
-    r"\b(?:warn(?:ings?)?|err(?:ors?)?|exceptions?|traceback|timed out"
+    r"\b(?:warn(?:ings?)?|wrn|severe|err(?:ors?)?|exceptions?|traceback|timed out|time-?out"
     r"|fail(?:ed|ure|s|ing)?|den(?:y|ied)|refus(?:ed|ing)|cannot|can't|could not|unable"
     r"|not permitted|not supported|no such|read-only|unreachable|crit(?:ical)?|alert|emerg(?:ency)?|fatal|panic"
-    r"|abort(?:ed|ing)?|does(?:n't| not) exist|not found)\b",
+    r"|abort(?:ed|ing)?|does(?:n't| not) exist|not found|forbidden|reject(?:ed|ing)?|unavailable|unsupported|invalid"
+    r"|bad system call|signal (?:11|31)|segfault|core dumped|permissiondenied|E(?:ACCES|PERM|ROFS|NOSYS|AFNOSUPPORT))\b"
+    # The level of a line as Kubernetes' logger has it: a letter before month and day.
+    r"|^[EWF]\d{4} ",
     re.IGNORECASE,
 )
 _LEADS_TO = ("Traceback (most recent call last)", " ", "\t")

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping
 
-from harness.judge.baseline import Baseline
+from harness.judge.baseline import Baseline, killed
 from harness.judge.culprits import evidence, suspects
 from harness.judge.effective import ignored
 from harness.judge.missing import missing
@@ -137,6 +137,8 @@ def _damage(scenario: Scenario, observation: Observation, baseline: Baseline | N
         return _told(gained)
     if (observation.after_stop.active_state, observation.after_stop.result) not in baseline.stops:
         return f"unclean stop: {observation.after_stop.active_state} ({observation.after_stop.result})"
+    if ended := sorted(killed(observation.kernel) - baseline.killed):
+        return f"{ended[0][0]} was ended by a filter for {ended[0][1]}"
     fresh = news(observation.journal, known=baseline.templates, ignore=scenario.ignore_log)
     if fresh:
         return f"new in the log: {fresh[0].message[:200]}"

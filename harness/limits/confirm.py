@@ -3,18 +3,20 @@
 import math
 import statistics
 
-from harness.limits.cpu import THROTTLED_SHARE
+from harness.limits.cpu import NEAR_SHARE, RATIO, THROTTLED_SHARE
 from harness.limits.found import Found, State, Stopped
 from harness.limits.limitset import NO_LIMITS
 from harness.limits.memory import higher
 from harness.limits.run import Cause, Run
-from harness.limits.trials import Trials
+from harness.limits.trials import CONFIRM_BESIDE, Trials
 
 RAISE = 1.2
 # After so many confirming runs one without limits, so that both see the same machine.
 BESIDE_EVERY = 5
 # A service may fail by itself now and then: only a second failure that no counter explains loosens the limits.
 MOST_UNCLEAR = 1
+# A quota holds back more than it should where it did so this many standard deviations more often.
+DEVIATIONS = 3.0
 
 
 def confirm(trials: Trials) -> None:
@@ -50,6 +52,33 @@ def _clean_runs(trials: Trials) -> None:
         elif not run.passed:
             beside = 0
             _raise(trials, run)
+        elif _eased(trials):
+            beside = 0
+
+
+def _eased(trials: Trials) -> bool:
+    """Raise a quota that held the service back in more periods of the confirming runs than chance has it.
+
+    One run of a short load has too few periods to tell 1 %. Nothing has failed, so the budget must last for all the
+    runs that are asked for; else it is only said.
+    """
+    found, limits = trials.found, trials.found.limits
+    runs = [run for run in found.at_limits if run.throttled_share is not None]
+    periods = sum(run.load_periods or 0 for run in runs)
+    throttled = sum((run.throttled_share or 0.0) * (run.load_periods or 0) for run in runs)
+    expected = THROTTLED_SHARE * periods
+    if limits.quota_percent is None or throttled <= expected + DEVIATIONS * math.sqrt(expected):
+        return False
+    share = throttled / periods
+    quota = math.ceil(limits.quota_percent * (RATIO if share > NEAR_SHARE else math.sqrt(RATIO)))
+    raised = trials.changed(quota_percent=quota)
+    if raised == limits or trials.left() < trials.settings.confirm_runs + CONFIRM_BESIDE:
+        return False
+    found.note(
+        f"CPUQuota={limits.quota_percent}% held back {share:.0%} of {periods} periods of confirming runs: raised"
+    )
+    found.limits = raised
+    return True
 
 
 def _raise(trials: Trials, run: Run) -> None:
@@ -68,6 +97,8 @@ def _raise(trials: Trials, run: Run) -> None:
         values["quota_percent"] = math.ceil(limits.quota_percent * RAISE)
     if limits.tasks is not None and run.cause in (Cause.TASKS, Cause.OTHER):
         values["tasks"] = max(limits.tasks + 1, math.ceil(limits.tasks * RAISE))
+    if limits.processes is not None and "tasks" in values:
+        values["processes"] = values["tasks"]
     _loosen(trials, values)
 
 
@@ -78,7 +109,7 @@ def _note_cliff(found: Found, *, works: bool) -> None:
 
 
 def _note_periods(found: Found) -> None:
-    """How often the quota holds the service back: one run of a short load has too few periods to tell 1 %."""
+    """How often the quota holds the service back, where it is more than was meant."""
     shares = [run.throttled_share or 0.0 for run in found.at_limits]
     if found.limits.quota_percent is not None and (share := statistics.fmean(shares)) > THROTTLED_SHARE:
         told = f"at CPUQuota={found.limits.quota_percent}% the confirming runs were held back in {share:.0%} of periods"
@@ -88,8 +119,8 @@ def _note_periods(found: Found) -> None:
 def _raise_slow(trials: Trials) -> None:
     """Loosen what makes the confirming runs slow: the quota when it holds the service back, else memory."""
     limits = trials.found.limits
-    throttled = statistics.median(run.throttled_share or 0.0 for run in trials.found.at_limits)
-    if limits.quota_percent is not None and (throttled > THROTTLED_SHARE or limits.memory_bytes is None):
+    held_back_s = statistics.median(run.load_held_back_s or 0.0 for run in trials.found.at_limits)
+    if limits.quota_percent is not None and (held_back_s > 0 or limits.memory_bytes is None):
         _loosen(trials, {"quota_percent": math.ceil(limits.quota_percent * RAISE)})
     elif limits.memory_bytes is not None:
         _loosen(trials, higher(limits, RAISE))

@@ -8,7 +8,7 @@ from harness.limits.cliff import Bracket
 from harness.limits.fit import sample_of
 from harness.limits.limitset import PERIOD_S, LimitSet
 from harness.limits.run import LONG_WINDOW_S
-from harness.limits.trials import Trials
+from harness.limits.trials import NO_TRIAL_LEFT, Trials
 
 RATIO = 1.08
 APART = 2.0
@@ -39,8 +39,8 @@ def find(trials: Trials) -> None:
         found.note("CPUQuota= rests on runs on a busy machine: the service may take more on an idle one")
     means = [run.cpu_percent for run in found.measured if run.cpu_percent is not None]
     mean = max(1.0, statistics.median(means)) if means else 1.0
-    bracket = Bracket(ratio=RATIO, apart=APART)
     value = max(LEAST_PERCENT, fit.quota_bound(found.window))
+    bracket = Bracket(ratio=RATIO, apart=APART)
     for _ in range(MOST_TRIALS):
         if not trials.may_search():
             break
@@ -56,7 +56,8 @@ def find(trials: Trials) -> None:
             break
     found.quota = bracket
     if bracket.worked is None:
-        found.note("no CPUQuota= was found that does not slow the service down")
+        tried = "was found that does not slow the service down" if bracket.failed else f"was tried: {NO_TRIAL_LEFT}"
+        found.note(f"no CPUQuota= {tried}")
         return
     found.limits = trials.changed(quota_percent=int(bracket.worked), period_s=period_s)
 
@@ -82,11 +83,11 @@ def _holds(trials: Trials, limits: LimitSet) -> bool:
     """
     for _ in range(MOST_RUNS):
         run = trials.try_(limits, "quota")
-        share = run.throttled_share or 0.0
-        if not run.passed or not THROTTLED_SHARE < share <= NEAR_SHARE:
+        share = run.throttled_share
+        if not run.passed or share is None or not THROTTLED_SHARE < share <= NEAR_SHARE:
             break
-    if not run.passed or share > THROTTLED_SHARE:
+    if not run.passed or (share is not None and share > THROTTLED_SHARE):
         return False
-    if run.load_held_back_s == 0:
+    if share is not None and run.load_held_back_s == 0:
         return run.start_held_back_s == 0 or trials.starts_fast([run])
     return trials.is_fast(limits, "quota", first=run)

@@ -5,7 +5,7 @@ from harness.limits.cliff import Bracket
 from harness.limits.fit import Sample
 from harness.limits.limitset import LimitSet
 from harness.limits.run import Cause, Run
-from harness.limits.trials import Trials
+from harness.limits.trials import NO_TRIAL_LEFT, Trials
 from harness.unit.quantity import readable_size
 
 CLIFF_RATIO = 1.03
@@ -36,7 +36,8 @@ def find(trials: Trials) -> None:
         return
     found.memory_cliff = _cliff(trials)
     if found.memory_cliff.worked is None:
-        found.note("no MemoryMax= was found that the service works with")
+        short = "" if trials.may_search() else f": {NO_TRIAL_LEFT}"
+        found.note(f"no MemoryMax= was found that the service works with{short}")
         return
     found.limits = trials.changed(memory_bytes=_above(trials, found.memory_cliff.worked))
     _knee(trials, _hold(trials))

@@ -51,7 +51,8 @@ class Run:
     `needed_bytes` is the peak of memory that cannot be reclaimed, `peak_bytes` that of all charged to the unit.
     `cpu_percent` is the mean use in the load steps (all steps, when there is no load step), `window_percent` that of
     the busiest 100 ms and `long_window_percent` of the busiest second there, each in percent of one processor.
-    `throttled_share` is the share of quota periods in the load steps in which it was held back, less what came before;
+    `throttled_share` is the share of the `load_periods` in which its quota held it back in the load steps, less the end
+    of what came before;
     `load_held_back_s` and `start_held_back_s` for how long it was in all of them and in the first start. `costs_s` are
     what the load steps cost: seconds, seconds per request, or the 99 % latency. `growth` tells a leak.
     """
@@ -68,6 +69,7 @@ class Run:
     window_percent: float | None = None
     long_window_percent: float | None = None
     throttled_share: float | None = None
+    load_periods: int | None = None
     load_held_back_s: float | None = None
     start_held_back_s: float | None = None
     tasks: int | None = None
@@ -94,6 +96,7 @@ def read(observation: Observation, verdict: Verdict, frame: pandas.DataFrame | N
     counters = observation.counters
     sampled = frame if frame is not None and len(frame) else None
     work = _work(observation, sampled)
+    periods, throttled = (None, 0) if work is None else _periods(work, limits.period_s)
     return Run(
         trial_id=observation.trial_id,
         limits=limits,
@@ -106,7 +109,8 @@ def read(observation: Observation, verdict: Verdict, frame: pandas.DataFrame | N
         cpu_percent=None if work is None else _mean_percent(work),
         window_percent=None if work is None else _window_percent(work, WINDOW_S),
         long_window_percent=None if work is None else _window_percent(work, LONG_WINDOW_S),
-        throttled_share=None if work is None else _throttled(work, limits.period_s),
+        throttled_share=throttled / periods if periods else None,
+        load_periods=periods,
         load_held_back_s=None if work is None else _held_back_s(work),
         start_held_back_s=None if sampled is None else _start_held_back_s(sampled),
         tasks=_tasks(observation, sampled),
@@ -125,7 +129,7 @@ def needed_series(frame: pandas.DataFrame) -> pandas.Series:
 
 def _needed(frame: pandas.DataFrame) -> int | None:
     series = needed_series(frame).dropna()
-    return int(series.max()) if len(series) else None
+    return int(series.max()) or None if len(series) else None  # a unit without any memory was not seen at work
 
 
 def _tasks(observation: Observation, frame: pandas.DataFrame | None) -> int | None:
@@ -167,7 +171,7 @@ def _mean_percent(parts: list[pandas.DataFrame]) -> float | None:
     for part in parts:
         known = part[["time_s", "cpu_usage_usec"]].dropna()
         if len(known) > 1:
-            used += float(known["cpu_usage_usec"].iloc[-1] - known["cpu_usage_usec"].iloc[0]) / 1e6
+            used += _rise(known["cpu_usage_usec"]) / 1e6
             time_s += float(known["time_s"].iloc[-1] - known["time_s"].iloc[0])
     return 100 * used / time_s if time_s > 0 else None
 
@@ -180,7 +184,7 @@ def _window_percent(parts: list[pandas.DataFrame], window_s: float) -> float | N
     for part in parts:
         known = part[["time_s", "cpu_usage_usec"]].dropna()
         times_s = known["time_s"].to_numpy(dtype=float)
-        used_s = known["cpu_usage_usec"].to_numpy(dtype=float) / 1e6
+        used_s = _counted(known["cpu_usage_usec"]).to_numpy(dtype=float) / 1e6
         if len(times_s) > 1 and times_s[-1] - times_s[0] >= window_s:
             starts_s = numpy.concatenate([times_s, times_s - window_s])
             starts_s = starts_s[(starts_s >= times_s[0]) & (starts_s + window_s <= times_s[-1] + 1e-9)]
@@ -189,32 +193,37 @@ def _window_percent(parts: list[pandas.DataFrame], window_s: float) -> float | N
     return max(busiest, default=None)
 
 
-def _throttled(parts: list[pandas.DataFrame], period_s: float) -> float | None:
-    """The share of the periods that were throttled, less the first ones, where those are the smaller part of a step.
+def _periods(parts: list[pandas.DataFrame], period_s: float) -> tuple[int, int]:
+    """Quota periods, and throttled ones, less the first of the first load step, where those are the smaller part of it.
 
     A period that ends in the load holds the end of the start too, and what is left of a burst when its period is spent
     goes into the next one.
     """
     periods = throttled = 0
-    for part in parts:
+    for number, part in enumerate(parts):
         known = part[["time_s", "cpu_periods", "cpu_throttled_periods"]].dropna()
-        began_s = known["time_s"].iloc[1:].min()  # the row before the step comes first
-        rest = known[known["time_s"] >= began_s + FIRST_PERIODS * period_s]
-        counted = rest if len(rest) > len(known) / 2 else known
-        if len(counted) > 1:
-            periods += _rise(counted["cpu_periods"])
-            throttled += _rise(counted["cpu_throttled_periods"])
-    return throttled / periods if periods > 0 else None
+        if number == 0:
+            began_s = known["time_s"].iloc[1:].min()  # the row before the step comes first
+            rest = known[known["time_s"] >= began_s + FIRST_PERIODS * period_s]
+            known = rest if len(rest) > len(known) / 2 else known
+        periods += _rise(known["cpu_periods"])
+        throttled += _rise(known["cpu_throttled_periods"])
+    return periods, throttled
 
 
 def _held_back_s(parts: list[pandas.DataFrame]) -> float | None:
-    counters = [part["cpu_throttled_usec"].dropna() for part in parts]
-    known = [_rise(counter) / 1e6 for counter in counters if len(counter)]
-    return sum(known) if known else None
+    known = [counter for part in parts if len(counter := part["cpu_throttled_usec"].dropna())]
+    return sum(_rise(counter) for counter in known) / 1e6 if known else None
+
+
+def _counted(counter: pandas.Series) -> pandas.Series:
+    """What a counter rose by since its first row; each start of the unit makes a new cgroup, which counts from 0."""
+    steps = counter.diff()
+    return steps.where(steps >= 0, counter).iloc[1:].cumsum().reindex(counter.index, fill_value=0)
 
 
 def _rise(counter: pandas.Series) -> int:
-    return int(counter.iloc[-1] - counter.iloc[0])
+    return int(_counted(counter).iloc[-1]) if len(counter) else 0
 
 
 def _start_held_back_s(frame: pandas.DataFrame) -> float | None:

@@ -17,6 +17,7 @@ BESIDE = 5
 START_NOISE_S = 0.25
 # Runs without limits in between the confirming ones.
 CONFIRM_BESIDE = 2
+NO_TRIAL_LEFT = "limits.max_trials leaves too few trials beside those that measure and confirm"
 TOO_BUSY = "in some runs at limits the host was busy: how fast the load was in them was not judged"
 Attempt = Callable[[LimitSet, str], Run]
 

@@ -29,6 +29,8 @@ def walk(settings: Settings, attempt: Attempt) -> Found:
         trials.found.stop = stopped.message
         if isinstance(stopped, CutOff):
             trials.found.state = State.PARTIAL
+        elif trials.found.state is State.PARTIAL:
+            trials.found.state = State.UNCONFIRMED  # the same command would come to the same end
     return trials.found
 
 

@@ -6,11 +6,8 @@ and the upper layers, whose names carry the harness's process id and start time,
 what a dead run left, and only that.
 """
 
-import itertools
 import os
-import re
 import socket
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,12 +17,12 @@ from types import TracebackType
 from typing import Self
 
 from harness.errors import MachineError
-from harness.machine import delegation, quiet, shell
-from harness.machine.cgroup import PREFIX, MachineCgroups, hierarchies, kill_below, pids_below, remove_tree
+from harness.machine import leftovers, quiet, shell
+from harness.machine.cgroup import MachineCgroups, kill_below, pids_below
+from harness.machine.leftovers import SCRATCH
 from harness.machine.overlay import Overlay
 
 BOOT_TIMEOUT_S = 60.0
-SCRATCH = Path("/var/tmp")
 # What commands inside are looked up in: the caller's own PATH says nothing of the root tree.
 PATH_INSIDE = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 LEAST_FREE_BYTES = 16 * 2**20
@@ -42,8 +39,6 @@ WITHHELD = (
     "CAP_WAKE_ALARM",
     "CAP_BLOCK_SUSPEND",
 )
-NAME = re.compile(r"harness-(\d+)-(\d+)-\d+.*")  # process id and start time of the owner, and a number
-_sequence = itertools.count()
 
 
 @dataclass(frozen=True)
@@ -64,53 +59,6 @@ class MachineSpec:
     trees: Mapping[str, Path] = field(default_factory=dict)
 
 
-def _start_ticks(pid: int | str) -> str:
-    """Start time of a process in clock ticks since boot, field 22 of proc_pid_stat(5)."""
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
-
-
-def new_name() -> str:
-    """A name for what this process makes outside itself; it tells whether its maker still lives."""
-    return f"{PREFIX}{os.getpid()}-{_start_ticks('self')}-{next(_sequence)}"
-
-
-def _owner_lives(name: str) -> bool:
-    match = NAME.fullmatch(name)
-    if match is None:
-        return True  # not one of ours
-    try:
-        return _start_ticks(match[1]) == match[2]
-    except OSError:
-        return False
-
-
-def _machine_cgroups(tree: Path) -> list[Path]:
-    """Cgroups in `tree` named as machines are; those of other harnesses come and go while this looks."""
-    found = []
-    for directory, names, _ in os.walk(tree):
-        ours = [name for name in names if NAME.fullmatch(name)]
-        found += [Path(directory, name) for name in ours]
-        names[:] = [name for name in names if name not in ours]
-    return found
-
-
-def remove_leftovers() -> list[str]:
-    """Remove cgroups and upper layers of harness processes that no longer live. Returns what was removed."""
-    removed = []
-    deadline = time.monotonic() + 10.0
-    for tree in hierarchies():
-        for path in _machine_cgroups(tree.mountpoint):
-            if not _owner_lives(path.name) and remove_tree(path, deadline):
-                removed.append(str(path))
-        if tree.hands_on:
-            delegation.take_back(tree.mountpoint, prefix=PREFIX)
-    for path in sorted(SCRATCH.glob("harness-*-*-*")):
-        if not _owner_lives(path.name):
-            Overlay.remove_scratch(path)
-            removed.append(str(path))
-    return removed
-
-
 class Machine:
     """A booted machine; a context manager that leaves nothing behind.
 
@@ -119,7 +67,7 @@ class Machine:
 
     def __init__(self, spec: MachineSpec) -> None:
         self.spec = spec
-        self.name = new_name()
+        self.name = leftovers.new_name()
         self.leader = 0
         self.durations_s: dict[str, float] = {}
         self._process: shell.Background | None = None
@@ -128,7 +76,7 @@ class Machine:
     def __enter__(self) -> Self:
         began = time.monotonic()
         try:
-            self._scratch = Path(tempfile.mkdtemp(prefix=self.name + "-", dir=SCRATCH))
+            self._scratch = leftovers.new_scratch(self.name)
             self._prepare()
             self.durations_s["prepare"] = time.monotonic() - began
             self._boot()
@@ -346,4 +294,4 @@ def _systemd_of(root: Path) -> str:
     raise MachineError(f"there is no systemd in {root}", hint="install the package systemd there, or name another root")
 
 
-__all__ = ["WITHHELD", "Machine", "MachineSpec", "remove_leftovers"]
+__all__ = ["WITHHELD", "Machine", "MachineSpec"]

@@ -27,6 +27,8 @@ systemd-udevd-control.socket systemd-udevd-kernel.socket systemd-update-done.ser
 timers.target cryptsetup.target integritysetup.target veritysetup.target remote-cryptsetup.target
 remote-veritysetup.target
 """.split()
+# What a systemd tells its services of language is in one of these: locale.conf(5), and Debian's own before 13.
+LOCALES = ("etc/locale.conf", "etc/default/locale")
 UNITS = "etc/systemd/system"
 GENERATORS = "usr/lib/systemd/system-generators"
 # Storage=volatile keeps the host's own journal, which the root tree may hold, out of sight; without the rate limit
@@ -45,6 +47,15 @@ def prepare(overlay: Overlay, *, keep: frozenset[str]) -> None:
             overlay.hide(f"/{UNITS}/{directory.name}")
     overlay.put("/etc/systemd/journald.conf.d/50-harness.conf", JOURNALD)
     overlay.hide("/var/log/journal")
+    _speak_plainly(overlay)
+
+
+def _speak_plainly(overlay: Overlay) -> None:
+    """Services keep the host's locale but for their messages: refusals are recognised by the words of the C library."""
+    for name in LOCALES:
+        path = overlay.root / name
+        if path.is_file() and not path.is_symlink():
+            overlay.put(f"/{name}", path.read_bytes().rstrip() + b"\nLC_MESSAGES=C\n")
 
 
 def _mask_generators(overlay: Overlay) -> None:

@@ -12,7 +12,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -195,6 +195,13 @@ def _launch(argv: Sequence[str], options: dict[str, Any]) -> Any:
             ) from error
 
 
+def _kill(running: Any) -> None:
+    """Kill it with all that it started: it leads a process group of its own."""
+    if running.is_alive():
+        with suppress(ProcessLookupError):
+            running.signal_group(signal.SIGKILL)
+
+
 def run(
     argv: Sequence[str],
     *,
@@ -220,8 +227,7 @@ def run(
         timed_out.set()
         if on_timeout is not None:
             on_timeout()
-        if running.is_alive():
-            running.signal(signal.SIGKILL)
+        _kill(running)
 
     # A timer rather than sh's own wait(timeout): that one looks only every 100 ms.
     timer = threading.Timer(timeout_s, overrun)
@@ -230,8 +236,7 @@ def run(
         running.wait()
     except BaseException:
         # Ctrl-C or the end of a worker: leave no child of ours behind, then go on unwinding.
-        if running.is_alive():
-            running.signal(signal.SIGKILL)
+        _kill(running)
         raise
     finally:
         timer.cancel()

@@ -10,7 +10,6 @@ import os
 import shutil
 import signal
 import socket
-import tempfile
 import time
 from collections.abc import Collection, Iterable, Iterator
 from importlib import resources
@@ -19,8 +18,8 @@ from types import TracebackType
 from typing import Self
 
 from harness.machine import shell
-from harness.machine.boot import SCRATCH, new_name
 from harness.machine.kernel import syscall_name
+from harness.machine.leftovers import new_name, new_scratch
 from harness.observation import Seen
 
 PROGRAMS = ("observe.bt", "observe_capabilities.bt")
@@ -48,7 +47,7 @@ class Tracer:
     """Both programs running, from `__enter__` (when they have attached) to `seen`."""
 
     def __enter__(self) -> Self:
-        self._folder = Path(tempfile.mkdtemp(prefix=f"{new_name()}-trace-", dir=SCRATCH))
+        self._folder = new_scratch(f"{new_name()}-trace")
         self._running: list[tuple[shell.Background, Path]] = []
         for name in PROGRAMS:
             program = self._folder / name

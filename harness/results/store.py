@@ -26,6 +26,8 @@ from harness.observation import Observation
 from harness.scenario import Scenario
 
 FORMAT = 1
+# What a run is not gone on with: it has its answer, or its baseline failed.
+ENDED = ("done", "failed")
 
 
 class Store:
@@ -79,7 +81,7 @@ class Store:
             except UsageError:
                 continue  # not ours to judge here: another format, or torn while it was made
             if store.facts.get("scenario") == name:
-                resumable = store.facts["state"] != "done" and store.facts.get("identity") == identity
+                resumable = store.facts["state"] not in ENDED and store.facts.get("identity") == identity
                 return store if resumable else None
         return None
 

@@ -44,10 +44,11 @@ class Used:
     @classmethod
     def of(cls, baseline: Baseline, seen: Seen | None) -> "Used":
         """From the baseline and, if there was one, the traced pass."""
+        written = _absolute(baseline.written)
         if seen is None:
-            return cls(baseline.written, frozenset(), frozenset())
+            return cls(written, frozenset(), frozenset())
         executed = _absolute(seen.executed)
-        written = baseline.written | _absolute(seen.opened_for_writing)
+        written |= _absolute(seen.opened_for_writing)
         return cls(written, _absolute(seen.opened) | executed, executed)
 
     @property
@@ -92,7 +93,7 @@ def needs_of(
     # What companions made before the service started is there, as it is in production.
     made_before = dict.fromkeys(baseline.made_before, "directory")
     tree = {**tree, **parents, **made_before, **{file.target: "file" for file in scenario.files}}
-    own = own_directories(unit)
+    own = own_directories(unit, scenario.unit)
     existing = {*tree, *own}
     writable = [path for path in writable_paths(used.written, before=idle, existing=existing) if not below(path, *own)]
     made = by_unit(made_directories(baseline.written, before=idle, existing=existing), seen)
@@ -120,11 +121,11 @@ def needs_of(
         programs=tuple(_programs(used, programs, tree)),
         devices=tuple(_devices(used, seen, tree)),
         own_devices=tuple(value for value in own_devices(unit) if _device_of(value) not in tree),
-        ports=tuple(_ports(baseline.sockets)),
+        ports=tuple(_ports(baseline)),
         apart=tuple(sorted({*APART, *spared})),
         calls=tuple(_calls_beyond(seen, groups or {})),
         refused=tuple(_calls_refused(seen, groups or {})) if has_user and not any(baseline.privileges.values()) else (),
-        outward=tuple(_outward({*baseline.sockets, *listening})),
+        outward=tuple(_outward({*baseline.listens, *ports({*baseline.sockets, *listening})})),
         namespaces=() if seen is None else seen.namespaces,
         shared=() if seen is None else seen.shared,
         asked=tuple(sorted(_asked(unit) & set(withheld))),
@@ -250,39 +251,54 @@ def _devices(used: Used, seen: Seen | None, tree: Tree) -> list[tuple[str, str]]
     return [(path, "rw" if path in used.written else "r") for path in sorted(names) if tree[path] == "file"]
 
 
-def _ports(sockets: Iterable[str]) -> list[str]:
+def _ports(baseline: Baseline) -> list[str]:
     """`tcp:80` of `tcp 0.0.0.0:80`; ports given out by the kernel are no ports of the service."""
-    return sorted({f"{socket.partition(' ')[0]}:{int(socket.rpartition(':')[2])}" for socket in ports(sockets)})
+    own = baseline.listens | ports(baseline.sockets)
+    return sorted({f"{socket.partition(' ')[0]}:{int(socket.rpartition(':')[2])}" for socket in own})
 
 
 def _outward(sockets: Iterable[str]) -> list[str]:
-    """Listening sockets whose address is not loopback's; ports given out by the kernel are no ports of the service.
+    """Listening sockets of the service whose address is not loopback's.
 
     `tcp *:80` is one of each address that the host has.
     """
     found = []
-    for socket in sorted(ports(sockets)):
+    for socket in sorted(sockets):
         address = socket.rpartition(" ")[2].rpartition(":")[0].strip("[]")
         if address == OWN_ADDRESS:
             found.append(socket.replace(address, "*"))
-        elif not ipaddress.ip_address(address).is_loopback:
+        elif not _address(address).is_loopback:
             found.append(socket)
     return found
+
+
+def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """An address; of one of IPv4 in the form of IPv6, as sockets of both kinds show it, the former."""
+    address = ipaddress.ip_address(text)
+    return getattr(address, "ipv4_mapped", None) or address
 
 
 def _peers(seen: Seen) -> list[str]:
     """Addresses talked to that are not the machine's own loopback."""
     found = set()
     for text in seen.peers:
-        address = ipaddress.ip_address(text)
-        address = getattr(address, "ipv4_mapped", None) or address
+        address = _address(text)
         if not address.is_loopback and not address.is_unspecified and str(address) != OWN_ADDRESS:
             found.add(str(address))
     return sorted(found)
 
 
 def _absolute(paths: Iterable[str]) -> frozenset[str]:
-    return frozenset(path for path in paths if path.startswith("/") and len(path.splitlines()) == 1)
+    """Those that a unit file can name: text on one line."""
+    return frozenset(path for path in paths if path.startswith("/") and len(path.splitlines()) == 1 and _is_text(path))
+
+
+def _is_text(path: str) -> bool:
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _entry(path: str, place: str) -> str:

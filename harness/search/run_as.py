@@ -8,6 +8,7 @@ Directories of its own below /var/lib and the like are handed over by systemd, w
 from collections.abc import Iterable
 
 from harness.observation import Seen
+from harness.search.writable import is_one_word
 from harness.unit.capability import CAPABILITIES
 from harness.unit.needs import Needs
 from harness.unit.paths import LASTING, OWN
@@ -15,6 +16,8 @@ from harness.unit.tightening import Tightening
 
 DYNAMIC = "dynamic"
 HANDED_OVER = {**LASTING, "RuntimeDirectory": OWN["RuntimeDirectory"]}
+# Below them, but shared by many: handed over, systemd would change their owner, and remove those in /run at the stop.
+EVERYBODYS = frozenset("lock systemd user dbus udev misc private journal".split())
 # What a service needs for its work rather than for being root, kept by AmbientCapabilities= when it was seen in use.
 KEPT = frozenset("NET_BIND_SERVICE NET_BROADCAST NET_ADMIN NET_RAW IPC_LOCK SYS_NICE SYS_RESOURCE SYS_TIME".split())
 
@@ -32,7 +35,9 @@ def lines(wanted: str, written: Iterable[str], needs: Needs, seen: Seen | None) 
     for directive, base in HANDED_OVER.items():
         names = {path.removeprefix(f"{base}/").split("/")[0] for path in paths if path.startswith(f"{base}/")}
         found += [
-            (directive, name.replace("%", "%%")) for name in sorted(names) if _is_directory(f"{base}/{name}", paths)
+            (directive, name.replace("%", "%%"))
+            for name in sorted(names - EVERYBODYS)
+            if _is_directory(f"{base}/{name}", paths) and is_one_word(name)
         ]
     used = (seen.capabilities if seen is not None else None) or ()
     kept = sorted(f"CAP_{name}" for number, name in enumerate(CAPABILITIES) if number in used and name in KEPT)

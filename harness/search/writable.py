@@ -4,12 +4,13 @@ A path is generalised with care: to the highest directory below a shared one suc
 itself, and only to what is there before the service starts.
 """
 
+import re
 from collections.abc import Iterable
 from pathlib import PurePosixPath
 
 from harness.observation import Seen
 from harness.unit.needs import below
-from harness.unit.paths import LASTING, MADE_FOR_PRIVATE_TMP, OWN
+from harness.unit.paths import LASTING, MADE_FOR_PRIVATE_TMP, OWN, plain
 from harness.unit.unitfile import UnitFile
 
 # Directories under which every package keeps one of its own: that one is the exception to ask for, not these.
@@ -61,16 +62,23 @@ def made_directories(
 ) -> tuple[tuple[str, str], ...]:
     """Directories that the service makes below a shared one, as (directive, name) like `("CacheDirectory", "nginx")`.
 
-    ReadWritePaths= cannot except what does not exist before the start; systemd can make it (systemd.exec(5)).
+    ReadWritePaths= cannot except what does not exist before the start; systemd can make it (systemd.exec(5)). Only what
+    something was written in is known to be a directory, and only one word without a colon can be one of such a list.
     """
     there, ignored = frozenset(existing), frozenset(before)
     found = set()
     for path in written:
         for directive, base in LASTING.items():
-            name = path.removeprefix(base + "/").split("/")[0]
-            if path.startswith(base + "/") and path not in ignored and f"{base}/{name}" not in there:
+            name, _, inside = path.removeprefix(base + "/").partition("/")
+            made = path.startswith(base + "/") and inside and path not in ignored and f"{base}/{name}" not in there
+            if made and is_one_word(name):
                 found.add((directive, name))
     return tuple(sorted(found))
+
+
+def is_one_word(name: str) -> bool:
+    """Whether systemd takes it as one name of a StateDirectory= and the like."""
+    return not re.search(r"[\s:]", name)
 
 
 def by_unit(made: tuple[tuple[str, str], ...], seen: Seen | None) -> tuple[tuple[str, str], ...]:
@@ -84,11 +92,12 @@ def by_unit(made: tuple[tuple[str, str], ...], seen: Seen | None) -> tuple[tuple
     )
 
 
-def own_directories(unit: UnitFile) -> frozenset[str]:
-    """Directories that the unit has systemd make, which stay writable under ProtectSystem=strict by themselves."""
-    return frozenset(
-        f"{base}/{name.split(':')[0]}"
+def own_directories(unit: UnitFile, name: str) -> frozenset[str]:
+    """Directories that the unit `name` has systemd make: under ProtectSystem=strict they stay writable anyway."""
+    found = (
+        plain(f"{base}/{word.split(':')[0]}", name)
         for key, base in OWN.items()
         for value in unit.values("Service", key)
-        for name in value.split()
+        for word in value.split()
     )
+    return frozenset(path for path in found if path)

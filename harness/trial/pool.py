@@ -12,7 +12,7 @@ from multiprocessing import forkserver, util
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
-from harness.machine.boot import SCRATCH, new_name
+from harness.machine.leftovers import new_name, new_scratch
 from harness.observation import Observation
 from harness.trial.run import Trial, run_trial
 
@@ -44,7 +44,7 @@ def _start_server() -> None:
 
     Its socket lies where the next start looks for leftovers: after `kill -9` nobody else would remove it.
     """
-    folder = tempfile.mkdtemp(prefix=f"{new_name()}-pool-", dir=SCRATCH)
+    folder = str(new_scratch(f"{new_name()}-pool"))
     util.Finalize(None, shutil.rmtree, args=(folder, True), exitpriority=-200)  # after multiprocessing's own
     before, tempfile.tempdir = tempfile.tempdir, folder
     try:

@@ -4,6 +4,7 @@ Each member is left open at first. Denying it is a tightening with a proof of it
 say what is left.
 """
 
+import re
 from collections.abc import Callable, Collection, Iterable
 
 from harness.errors import UnitError
@@ -127,7 +128,7 @@ def devices(denied: Collection[str], needs: Needs, *, strict: bool) -> list[str]
 
 def plain(item: str) -> str:
     """The path that an item stands for."""
-    return item.replace("\\x20", " ").replace("\\x5c", "\\")
+    return re.sub(r"(?:\\x[0-9a-f]{2})+", lambda found: bytes.fromhex(found[0].replace("\\x", "")).decode(), item)
 
 
 def literal_path(path: str) -> str:
@@ -151,7 +152,8 @@ def _quoted(path: str, text: str) -> str:
 
 
 def _word(path: str) -> str:
-    return path.replace("\\", "\\x5c").replace(" ", "\\x20")
+    """The path without blanks of any kind, their bytes in hexadecimal; `plain` is the way back."""
+    return re.sub(r"[\s\\]", lambda found: "".join(f"\\x{byte:02x}" for byte in found[0].encode()), path)
 
 
 def _standard(path: str) -> bool:

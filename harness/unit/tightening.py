@@ -8,10 +8,10 @@ from typing import Any
 from harness.errors import UnitError
 from harness.unit import listed
 from harness.unit.capability import TAKEN_BY
-from harness.unit.catalogue import Bundle, Catalogue, Directive, Kind
+from harness.unit.catalogue import Bundle, Catalogue, Directive, Kind, load
 from harness.unit.itemset import OTHER, kept_by
 from harness.unit.needs import NOTHING, Needs
-from harness.unit.start import NotUnderstood, Start, StartKind, standing
+from harness.unit.start import NotUnderstood, Start, StartKind, allowed, standing
 from harness.unit.syscalls import answered, cut_out, own_filter, untried_groups
 
 __all__ = ["LeftOut", "Offer", "Start", "StartKind", "Tightening", "left_out", "offers"]
@@ -175,7 +175,8 @@ def _steps(directive: Directive, version: int, start: Start, needs: Needs) -> It
     if directive.kind in {Kind.PATHS, Kind.LIST}:
         return _members(directive, start, needs)
     if directive.kind is Kind.SET:
-        return _denials(directive, start, needs)
+        found = _denials(directive, start, needs)
+        return _after_ambient(found, start) if directive.name == "CapabilityBoundingSet" else found
     if directive.kind is Kind.SYSCALLS:
         return _filters(directive, start, needs)
     return _climbs(directive, version, start, needs)
@@ -215,6 +216,15 @@ def _rungs_left_out(directive: Directive, version: int, start: Start) -> Iterato
 def _step_risk(below: float, here: float) -> float:
     """Chance to break on the upper rung, given that the lower one works."""
     return round(max(0.0, 1 - (1 - here) / (1 - below)), 4)
+
+
+def _after_ambient(found: Iterable[Offer], start: Start) -> Iterator[Offer]:
+    """A capability that the unit is given can be taken from the bounding set only once it is given no more (218)."""
+    ambient = load()["AmbientCapabilities"]
+    given = set() if start.leaves_alone(ambient) else set(allowed(start.lines(ambient.name)))
+    for offer in found:
+        steps = {Tightening("AmbientCapabilities", items=(item,)) for item in offer.tightening.items if item in given}
+        yield replace(offer, requires=offer.requires | steps)
 
 
 def _denials(directive: Directive, start: Start, needs: Needs) -> Iterator[Offer]:

@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from harness.machine import boot
+from harness.machine import leftovers as outside
 from harness.machine.cgroup import hierarchies
 from harness.unit import catalogue
 from tests.systemd import tiny
@@ -99,9 +99,9 @@ def harness(*arguments: str, folder: Path, wrap: tuple[str, ...] = (), env: dict
 
 def leftovers() -> set[str]:
     """Cgroups and upper layers whose owner is dead."""
-    found = [path for tree in hierarchies() for path in boot._machine_cgroups(tree.mountpoint)]
-    found += boot.SCRATCH.glob("harness-*")
-    return {str(path) for path in found if not boot._owner_lives(path.name)}
+    found = [path for tree in hierarchies() for path in outside._machine_cgroups(tree.mountpoint)]
+    found += outside.SCRATCH.glob("harness-*")
+    return {str(path) for path in found if not outside._owner_lives(path.name)}
 
 
 def run_folder(folder: Path) -> Path:

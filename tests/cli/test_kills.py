@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from harness.machine.boot import remove_leftovers
+from harness.machine.leftovers import remove_leftovers
 from tests.cli.command import observations, recommendation, run_folder, start, tiny
 from tests.cli.test_interruption import assert_resumes, timed, write  # noqa: F401
 

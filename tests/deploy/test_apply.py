@@ -104,6 +104,26 @@ def test_what_works_is_kept_and_can_be_taken_back(there, before):
     assert there.sh(f"harness rollback {UNIT} --yes").status == 2
 
 
+@pytest.mark.parametrize("still", [False, True], ids=["it was that", "something else"])
+def test_a_unit_that_is_down_is_rolled_back_too(there, before, still):
+    run = run_folder(there, GOOD)
+    assert there.sh(f"harness apply {run} --unit {UNIT} --yes --grace 0").status == 0
+    there.sh("mv /srv/api.sh /srv/gone")
+    there.sh(f"systemctl restart {UNIT}; for n in $(seq 100); do systemctl is-failed {UNIT} && break; sleep 0.1; done")
+    assert there.show("ActiveState")["ActiveState"] == "failed"
+    if not still:
+        there.sh("mv /srv/gone /srv/api.sh")
+    done = there.sh(f"harness rollback {UNIT} --yes --grace 1")
+    assert there.read(DROP_IN) == before
+    if still:
+        assert (done.status, "something else that keeps it down" in done.error_text) == (1, True)
+        there.sh(f"mv /srv/gone /srv/api.sh; systemctl reset-failed {UNIT}; systemctl restart {UNIT}")
+    else:
+        assert done.status == 0, done.error_text
+    assert whole(there, before, GOOD) == "old"
+    assert there.sh(f"harness rollback {UNIT} --yes").status == 2
+
+
 @pytest.mark.parametrize("what", BAD)
 def test_what_does_not_work_is_taken_back(there, what):
     settled(there, OLD)
@@ -151,6 +171,16 @@ def test_a_caution_is_not_answered_by_yes_alone(there):
     assert there.sh(f"{command} --limits-only").status == 0  # the caution is not about limits, and there are none
     assert there.sh(f"{command} --with-cautions").status == 0
     assert whole(there, OLD, GOOD) == "new"
+
+
+def test_limits_that_the_running_unit_exceeds_are_cautions(there):
+    settled(there, None)
+    run = run_folder(there, GOOD + "MemoryMax=4K\nTasksMax=1\n")
+    done = there.sh(f"harness apply {run} --unit {UNIT} --yes")
+    assert done.status == 2
+    assert "at this moment, more than MemoryMax=4K" in done.text
+    assert "2 tasks now, more than TasksMax=1" in done.text
+    assert whole(there, None, GOOD) == "old"
 
 
 def test_what_was_changed_meanwhile_is_not_overwritten(there):

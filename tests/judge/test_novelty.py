@@ -56,6 +56,14 @@ def test_what_is_said_makes_a_difference(one, other):
         "an ERROR: bad thing",
         "connection refused",
         "Address family not supported by protocol",
+        "AH00052: child pid 27 exit signal Bad system call (31)",
+        "worker exited on signal 31",
+        "SEVERE [main] org.apache.Thing.start",
+        "12:00 WRN it is slow",
+        "W0729 12:00:00.1 1 store.go:33] it is slow",
+        "Os { code: 1, kind: PermissionDenied }",
+        "upstream timeout",
+        "access forbidden by rule",
         "(configfile.c.2579) server.upload-dirs doesn't exist: /var/cache/x",
     ],
 )
@@ -64,7 +72,15 @@ def test_trouble_by_its_words(message):
 
 
 @pytest.mark.parametrize(
-    "message", ["Ready to accept connections", "worker started", "errno is not set", "a terrible day"]
+    "message",
+    [
+        "Ready to accept connections",
+        "worker started",
+        "errno is not set",
+        "a terrible day",
+        "E2E tests: 7 of 7",
+        "keepalive_timeout 65",
+    ],
 )
 def test_no_trouble(message):
     assert not is_trouble(line(message))

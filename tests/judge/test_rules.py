@@ -7,6 +7,7 @@ from harness.observation import Counters, UnitState
 from harness.scenario import Scenario
 from tests.judge.facts import ALL, SCENARIO, baseline, line, observation, process, step, verdict
 
+KILLED = "worker was ended by signal 31 for the system call keyctl: audit: type=1326 sig=31 syscall=250"
 IN_ORDER = [
     ({"start_problem": "systemctl start failed"}, "start: systemctl start failed"),
     ({"steps": (step("it", "exit status 1"), step("on", "exit status 2"))}, "step it: exit status 1"),
@@ -17,6 +18,7 @@ IN_ORDER = [
     ({"at_work": UnitState("failed", restarts=0)}, "the unit is failed after the workload"),
     ({"processes": (process("tiny", 0, 0, ALL | 1 << 45),)}, "more privilege than at baseline"),
     ({"after_stop": UnitState("failed", result="signal")}, "unclean stop: failed (signal)"),
+    ({"kernel": (KILLED,)}, "worker was ended by a filter for keyctl"),
     ({"journal": (line("cannot chown"),)}, "new in the log: cannot chown"),
 ]
 
@@ -75,6 +77,28 @@ def test_a_port_that_is_no_longer_listened_on_is_missed():
     found = verdict(observation(listening=("tcp 127.0.0.1:80",)), before)
     assert (found.failed, found.reason) == (True, "no longer listens: tcp [::]:80")
     assert found.missed == ("no longer listens: tcp [::]:80",)
+
+
+def test_a_port_above_is_the_services_own_if_every_run_has_it():
+    runs = [observation(listening=("tcp 0.0.0.0:64738", f"udp 0.0.0.0:{port}")) for port in (40001, 40002)]
+    assert baseline(*runs).listens == {"tcp 0.0.0.0:64738"}
+    assert verdict(observation(), baseline(*runs)).reason == "no longer listens: tcp 0.0.0.0:64738"
+    assert verdict(observation(listening=("tcp 0.0.0.0:64738",)), baseline(*runs)).passed
+
+
+def test_what_a_filter_ends_before_anything_is_tightened_is_no_damage():
+    assert verdict(observation(kernel=(KILLED,)), baseline(observation(kernel=(KILLED,)))).passed
+
+
+def test_a_user_namespace_of_a_process_s_own_gives_it_every_capability():
+    renderer = process("chrome", bounding=ALL, namespaces=("user",), pid=9)
+    tightened = {"tightenings": ("CapabilityBoundingSet -CAP_SYS_ADMIN",)}
+    main = process("tiny", bounding=0)
+    before = baseline(observation(processes=(main, renderer)))
+    assert verdict(observation(processes=(main, renderer), **tightened), before).passed
+    without = process("chrome", bounding=ALL, pid=9)
+    found = verdict(observation(processes=(main, without), **tightened), before)
+    assert "chrome (pid 9) runs without CapabilityBoundingSet -CAP_SYS_ADMIN" in found.reason
 
 
 def test_all_that_stays_away_is_told_and_ignored_lines_are_not():

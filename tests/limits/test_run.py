@@ -105,6 +105,43 @@ def test_what_came_before_the_load_holds_its_first_two_periods_back(until_s, sha
     assert run.load_held_back_s > 0
 
 
+def test_only_the_first_load_step_follows_the_start():
+    """Five load steps of 0.6 s, idle before, each throttled in its own first two periods."""
+    made = []
+    for row in rows(5.0):
+        at = float(row["time_s"] or 0)
+        step = int((at - 2) / 0.6) if at >= 2 else -1
+        throttled = 0 if step < 0 else 2 * step + min(2, int((at - 2 - 0.6 * step) * 10))
+        name = {"part": "start", "step": "ready"} if step < 0 else {"part": "steps", "step": f"load {step}"}
+        counters = {"cpu_periods": int(at * 10), "cpu_throttled_periods": throttled, "cpu_throttled_usec": throttled}
+        made.append({**row, **name, **counters})
+    steps = tuple(StepResult(f"load {number}", "steps", "load", "", 0, 0.6) for number in range(5))
+    run = read(observation(steps=steps), PASS, samples.of_rows(made), LimitSet(quota_percent=30))
+    assert run.throttled_share == pytest.approx(8 / 28, abs=0.05)
+
+
+def test_counters_that_begin_anew_with_the_unit():
+    """A load step that starts the unit again each half second: 30 % of a processor, throttled in each period."""
+    made = []
+    for row in rows():
+        at = float(row["time_s"] or 0)
+        since = at % 0.5
+        counters = {"cpu_periods": int(since * 10), "cpu_throttled_periods": int(since * 10)}
+        used = {"cpu_usage_usec": int(since * 0.3e6), "cpu_throttled_usec": int(since * 0.5e6)}
+        made.append({**row, **counters, **used, "incarnation": int(at * 2)})
+    run = read(observation(), PASS, samples.of_rows(made), LimitSet(quota_percent=30))
+    assert run.throttled_share == 1.0
+    assert run.load_held_back_s == pytest.approx(1.0, abs=0.2)
+    assert run.cpu_percent == pytest.approx(30, abs=4)
+    assert 25 <= run.window_percent <= 40
+
+
+def test_a_unit_without_memory_was_not_seen_at_work():
+    none = dict.fromkeys(("anon", "shmem", "locked_file", "kernel"), 0)
+    made = [{**row, **{f"memory_{name}_bytes": size for name, size in none.items()}} for row in rows()]
+    assert read(observation(), PASS, samples.of_rows(made), LimitSet()).needed_bytes is None
+
+
 def test_tasks_of_the_stop_count():
     stopping = {**rows()[-1], "time_s": 4.1, "part": "stop", "step": "stop", "tasks": 9}
     run = read(observation(), PASS, samples.of_rows([*rows(), stopping]), LimitSet())

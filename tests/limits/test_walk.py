@@ -146,7 +146,7 @@ class Bursts(Service):
         # As measured: on a real service, in sixteen fits.
         chance = 0.23 if quota < 34 else {34: 0.04, 35: 0.007, 36: 0.002}.get(quota, 0.0005)
         share = sum(rng.random() < chance for _ in range(13)) / 13
-        return replace(run, throttled_share=share, load_held_back_s=share)
+        return replace(run, throttled_share=share, load_periods=13, load_held_back_s=share)
 
 
 def test_fits_of_a_service_in_bursts_agree():
@@ -263,6 +263,45 @@ def test_a_failure_while_confirming_loosens_and_confirms_again():
     found = walk(Settings(max_trials=200), Service(noise=0.02, fails=0.04, seed=3))
     assert found.state is State.CONFIRMED
     assert found.clean == 14
+
+
+def test_a_limit_of_processes_stays_that_of_tasks():
+    service = Service()
+
+    def attempt(limits: LimitSet, purpose: str) -> Run:
+        run = service(limits, purpose)
+        few = purpose == "confirm-limits" and limits.tasks < 15
+        return replace(run, outcome=Outcome.FAIL, cause=Cause.TASKS, reason="no fork") if few else run
+
+    found = walk(Settings(max_trials=100, dedicated_user=True), attempt)
+    assert found.state is State.CONFIRMED
+    assert found.limits.processes == found.limits.tasks >= 15
+
+
+def test_a_quota_that_holds_back_too_often_is_raised_while_confirming():
+    found = walk(Settings(max_trials=100), Lucky())
+    assert found.state is State.CONFIRMED
+    assert found.limits.quota_percent >= 60
+    assert found.clean == 14
+    assert any("of confirming runs: raised" in note for note in found.notes)
+
+
+class Lucky(Service):
+    """Held back in a quarter of its periods below 60 %, which no trial in search of the quota sees."""
+
+    def __call__(self, limits: LimitSet, purpose: str) -> Run:
+        run = super().__call__(limits, purpose)
+        often = purpose == "confirm-limits" and limits.quota_percent < 60
+        share = 0.25 if often else 0.0
+        return replace(run, throttled_share=share, load_periods=8, load_held_back_s=share)
+
+
+@pytest.mark.parametrize("settings", [Settings(confirm_runs=59), Settings(runs=42), Settings(max_trials=10)])
+def test_a_budget_that_is_too_small_is_said_and_is_the_end(settings):
+    found = walk(settings, Service())
+    assert found.state is State.UNCONFIRMED
+    assert any("limits.max_trials leaves too few" in note for note in found.notes) == (settings.max_trials == 45)
+    assert "no CPUQuota= was found that does not slow the service down" not in found.notes
 
 
 def test_one_failure_of_another_kind_is_said_and_counted():

@@ -90,6 +90,13 @@ def test_time_limit():
     assert time.monotonic() - began < 10
 
 
+def test_what_an_overrun_command_started_ends_with_it(until):
+    done = shell.run(["sh", "-c", "sleep 61 & echo $!; wait"], timeout_s=0.2)
+    assert done.timed_out
+    assert done.duration_s < 1.5  # nobody else holds its output open
+    until(lambda: not Path(f"/proc/{done.text.strip()}").exists())
+
+
 def test_missing_program():
     with pytest.raises(UsageError, match="no-such-program") as caught:
         shell.run(["no-such-program", "--version"])

@@ -85,6 +85,14 @@ def test_what_is_stored_is_not_run_again(store):
     assert [item.trial_id for item in pool.ran] == ["0004"]
 
 
+def test_nothing_is_given_out_twice_after_a_lost_trial(store):
+    pool = FakePool(lambda trial: "the machine vanished" if trial.trial_id == "0001" else "")
+    asked = attempts(store, pool)
+    assert [item.lost for item in asked.run([ONE, ONE])] == ["the machine vanished", ""]
+    (further,) = asked.run([ONE])
+    assert (further.trial_id, further.repeat, asked.trials) == ("0003", 0, 2)
+
+
 def test_a_lost_trial_is_kept_and_does_not_count(store):
     losing = attempts(store, FakePool(lambda trial: "the machine vanished"))
     losing.run([ONE])

@@ -10,7 +10,11 @@ from harness.observation import OWN_ADDRESS, Observation, Process, Seen
 from harness.scenario import Scenario
 from harness.search.needs import Tree, Used, asked_of_tree, item_risks, needs_of, own_programs
 from harness.search.writable import writable_paths
+from harness.unit.catalogue import load
+from harness.unit.listed import members, plain
 from harness.unit.needs import Emptied, Needs
+from harness.unit.start import Start, StartKind
+from harness.unit.tightening import Tightening
 from harness.unit.unitfile import parse
 from tests.judge.facts import observation
 
@@ -105,6 +109,38 @@ def test_a_directory_that_is_not_there_yet_is_made_by_systemd_or_its_parent_is_o
     assert not [place for place in root.emptied if place.path == "/var/lib"]
 
 
+def test_only_what_something_was_written_in_is_a_directory_for_systemd_to_make() -> None:
+    """`StandardOutput=append:/var/log/thing.log` makes a file, of which systemd would make a directory."""
+    relative = replace(SEEN, opened_for_writing=("fresh/data",))
+    for seen in (relative, None):
+        assert needs("/var/log/thing.log", "/var/lib/fresh/data", seen=seen).directories == (
+            ("StateDirectory", "fresh"),
+        )
+        assert needs("/var/lib/two words/data", "/var/lib/a:b/data", seen=seen).directories == ()
+
+
+def test_specifiers_of_what_the_unit_has_made() -> None:
+    text = UNIT.replace("RuntimeDirectory=thing", "RuntimeDirectory=%p-x")
+    seen = replace(SEEN, opened_for_writing=("/run/thing-x/pid",))
+    assert needs("/run/thing-x/pid", text=text, seen=seen).writable == ()
+    assert needs("/run/thing/pid", text=text, seen=seen).writable == ("/run",)
+
+
+@pytest.mark.parametrize("name", ["two words", "no\xa0break", "a\tb", "wide\u3000", "back\\slash", "a\\x20b", "é"])
+def test_odd_names_of_directories_can_be_listed(name: str) -> None:
+    path = f"/srv/{name}"
+    found = needs(f"{path}/file", tree={**TREE, path: "directory"}, seen=None)
+    assert found.writable == (path,)
+    (item,) = (item for item in members(load()["ReadWritePaths"], Start(StartKind.SHIPPED), found))
+    assert plain(item) == path
+    assert Tightening.from_label(f"ReadWritePaths -{item}").items == (item,)
+
+
+@pytest.mark.parametrize("name", ["two\nlines", "latin\udce9"])
+def test_what_no_unit_file_can_name_is_left(name: str) -> None:
+    assert needs(f"/srv/{name}/file", tree={**TREE, f"/srv/{name}": "directory"}, seen=None).writable == ()
+
+
 def test_a_directory_that_a_companion_made_is_not_the_units() -> None:
     assert needs("/var/lib/database/file").directories == ()
     assert "/var/lib" not in needs("/var/lib/database/file", has_user=False).writable
@@ -145,10 +181,17 @@ def test_devices_ports_and_peers() -> None:
     assert found.peers == ("10.1.2.3", "203.0.113.7")
 
 
+def test_a_port_that_every_run_has_is_the_services_own() -> None:
+    runs = [replace(observation(), listening=("tcp 0.0.0.0:64738", f"udp [::]:{port}")) for port in (40000, 40001)]
+    found = needs_of(SCENARIO, parse(UNIT), Baseline.of(runs), SEEN, tree=TREE, idle=(), has_user=True)
+    assert (found.ports, found.outward) == (("tcp:64738",), ("tcp 0.0.0.0:64738",))
+
+
 @pytest.mark.parametrize(
     ("sockets", "outward"),
     [
         (("tcp 127.0.0.1:80", "tcp [::1]:80", "udp 0.0.0.0:40000", "unix"), ()),
+        (("tcp [::ffff:127.0.0.1]:80",), ()),
         (("tcp 127.0.0.1:53", f"tcp {OWN_ADDRESS}:53"), ("tcp *:53",)),
         (("tcp 0.0.0.0:80", "tcp [::]:80", "tcp 10.1.2.3:81"), ("tcp 0.0.0.0:80", "tcp 10.1.2.3:81", "tcp [::]:80")),
     ],

@@ -19,5 +19,10 @@ def test_what_was_written_is_read_back(wanted, written):
     assert len(given) == 1 + len(written)
 
 
+def test_what_is_everybodys_is_not_handed_over():
+    written = ("/run/lock/x/lock", "/var/lib/misc/leases", "/var/lib/two words/state", "/var/lib/x/state")
+    assert run_as.lines("dynamic", written, Needs(), None) == (("DynamicUser", "yes"), ("StateDirectory", "x"))
+
+
 def test_a_drop_in_without_has_none():
     assert run_as.read_back(render([Tightening("PrivateTmp", "yes")], Start(StartKind.STRIPPED))) == ()

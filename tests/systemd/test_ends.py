@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from harness.errors import MachineError
-from harness.machine import boot
-from harness.machine.boot import Machine, MachineSpec, remove_leftovers
+from harness.machine import boot, leftovers
+from harness.machine.boot import Machine, MachineSpec
 from harness.machine.cgroup import MachineCgroups
+from harness.machine.leftovers import MARK, remove_leftovers
 from tests.systemd import tiny
 from tests.systemd.tiny import PROJECT, Traces
 
@@ -169,12 +170,16 @@ def test_a_reused_process_id_does_not_protect_what_a_dead_run_left(until):
     name = f"harness-{os.getpid()}-1-0-leftover"  # this process did not start one tick after boot
     left = Path("/var/tmp") / name
     left.mkdir()
+    (left / MARK).touch()
     remove_leftovers()
     assert not left.exists()
 
 
 def test_what_only_looks_alike_stays():
-    others = [Path("/var/tmp") / name for name in ("harness-notes-2-3", "harness-1-2", "harness-a-1-2")]
+    others = [
+        Path("/var/tmp") / name
+        for name in ("harness-notes-2-3", "harness-1-2", "harness-a-1-2", "harness-2026-01-02-backup")
+    ]
     for path in others:
         path.mkdir(exist_ok=True)
     try:
@@ -208,7 +213,7 @@ def test_many_boots_leave_the_host_as_it_was(before):
 
 
 def test_names_are_never_used_twice():
-    assert len({boot.new_name() for _ in range(100)}) == 100
+    assert len({leftovers.new_name() for _ in range(100)}) == 100
 
 
 def test_machine_without_space_says_so(monkeypatch, before):

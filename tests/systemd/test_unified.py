@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 
 from harness.machine import delegation
-from harness.machine.boot import Machine, MachineSpec, remove_leftovers
+from harness.machine.boot import Machine, MachineSpec
 from harness.machine.cgroup import PREFIX, MachineCgroups, hierarchies
 from harness.machine.doctor import cgroup_layout
+from harness.machine.leftovers import remove_leftovers
 from tests.systemd import tiny
 from tests.systemd.test_machines import MEMORY_HUNGRY, spec, started
 

@@ -55,6 +55,17 @@ def only(name: str, found: dict[str, Offer]) -> list[str]:
     return [label for label, offer in found.items() if offer.tightening.directive == name]
 
 
+def test_a_capability_is_given_no_more_before_it_is_taken_for_good():
+    """A capability that is ambient and not in the bounding set ends in 218/CAPABILITIES."""
+    bind = "CapabilityBoundingSet -CAP_NET_BIND_SERVICE"
+    given = offered(OWN)
+    assert "AmbientCapabilities -CAP_NET_BIND_SERVICE" in labels(given[bind].requires)
+    assert labels(given[bind].requires) <= given.keys()
+    assert not labels(given["CapabilityBoundingSet -CAP_CHOWN"].requires)
+    assert not labels(offered()[bind].requires)
+    assert not labels(offered(OWN, leave_alone=("AmbientCapabilities",))[bind].requires)
+
+
 @pytest.mark.parametrize(
     ("tightening", "label"),
     [
