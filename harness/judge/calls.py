@@ -8,12 +8,13 @@ from harness.unit.confined import Look, Rule
 from harness.unit.itemset import OTHER, kept_by
 from harness.unit.start import NotUnderstood
 
-# linux/sched.h, sys/socket.h; AF_VSOCK stands for the families without a name in the catalogue.
+# linux/sched.h, sys/socket.h; families without a name in the catalogue stand in UNNAMED.
 NAMESPACES = {
     "cgroup": 0x02000000, "ipc": 0x08000000, "mnt": 0x00020000, "net": 0x40000000, "pid": 0x20000000,
     "user": 0x10000000, "uts": 0x04000000,
 }  # fmt: skip
-FAMILIES = {"AF_UNIX": 1, "AF_INET": 2, "AF_INET6": 10, "AF_NETLINK": 16, "AF_PACKET": 17, OTHER: 40}
+FAMILIES = {"AF_UNIX": 1, "AF_INET": 2, "AF_INET6": 10, "AF_NETLINK": 16, "AF_PACKET": 17}
+UNNAMED = {"AF_VSOCK": 40, "AF_ALG": 38, "AF_BLUETOOTH": 31, "AF_CAN": 29, "AF_X25": 9}
 AT_FDCWD = -100
 # One call with its arguments that the directive refuses: system call, arguments, for people.
 ONE: Mapping[str, tuple[str, tuple[int, ...], str]] = {
@@ -39,7 +40,13 @@ def refused(setting: Setting, look: Look, rules: _Filters) -> tuple[bool | None,
     try:
         if name == "RestrictAddressFamilies":
             denied = _denied(setting)
-            wanted = [("socket", (FAMILIES[family], 3, 0)) for family in denied if family in FAMILIES]
+            # The unit may allow some of the unnamed by name: one that it does not speaks for all others.
+            kept = kept_by(setting.directive, setting.values).kept
+            others = [number for name, number in UNNAMED.items() if name not in kept][:1]
+            numbers = [FAMILIES[family] for family in denied if family in FAMILIES] + (
+                others if OTHER in denied else []
+            )
+            wanted = [("socket", (number, 3, 0)) for number in numbers]
             return _all(rules, look, wanted, "socket for " + " ".join(denied))
         if name == "RestrictNamespaces":
             denied = _denied(setting)

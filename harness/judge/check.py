@@ -7,7 +7,7 @@ from harness.judge import score as scoring
 from harness.judge.enforced import find
 from harness.judge.holding import Finding, Hold, Part
 from harness.judge.idle import Contradiction, contradictions, idle
-from harness.judge.settings import Idle, Setting, read
+from harness.judge.settings import Idle, Setting, in_effect, read
 from harness.judge.tighter import tighter
 from harness.unit.canary import Standing
 from harness.unit.confined import Look
@@ -64,7 +64,7 @@ def check(look: Look) -> Check:
             name=name,
             value=_text(setting),
             effect=setting.directive.effect,
-            tighter=tighter(setting, look),
+            tighter=tighter(in_effect(settings, name), look),
             finding=findings[name],
             manual=setting.directive.manual,
         )
@@ -75,7 +75,7 @@ def check(look: Look) -> Check:
         rows=tuple(rows),
         idle=tuple(_in_order([*written, *idle(settings, look), *_vacuous(settings, look)], look)),
         contradictions=tuple(contradictions(settings, look)),
-        scored=scoring.score(settings, held),
+        scored=scoring.score(settings, held, look.host.groups),
         exposure=look.exposure,
         running=look.running,
         processes=len(look.processes),

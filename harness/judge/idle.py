@@ -11,10 +11,11 @@ from harness.judge.calls import walk
 from harness.judge.score import LOCALHOST
 from harness.judge.settings import Idle, Setting, place
 from harness.unit.confined import Look
+from harness.unit.itemset import kept_by
 from harness.unit.needs import below
-from harness.unit.paths import HOMES, named, plain
+from harness.unit.paths import HOMES, OWN, named, plain
 from harness.unit.quantity import parse_percent
-from harness.unit.start import FALSE, TRUE, words
+from harness.unit.start import TRUE, NotUnderstood, words
 
 Settings = dict[str, Setting]
 # A line of the first kind does nothing without one of the second.
@@ -126,14 +127,12 @@ def _denies(settings: Settings, capability: str) -> bool:
     setting = settings["CapabilityBoundingSet"]
     if not setting.confines:
         return False
-    held = not (setting.values and not setting.values[0].startswith("~"))
-    for value in setting.values:
-        named_here = capability in value.lstrip("~").upper().split()
-        if not value:
-            held = False
-        elif named_here:
-            held = not value.startswith("~")
-    return not held
+    if not any(setting.values):
+        return True
+    try:
+        return capability not in kept_by(setting.directive, setting.values).kept
+    except NotUnderstood:
+        return True
 
 
 def _calls(settings: Settings, look: Look) -> Iterator[Idle]:
@@ -160,8 +159,10 @@ def _paths(settings: Settings, look: Look) -> Iterator[Idle]:
         same = tuple(w for w in line.value.split() if plain(w, look.name) in _protected(settings, look))
         if same:
             yield Idle(line, "of two settings for the very same path the stricter wins", same)
+    opened = _writable(look)
     for line in settings["ReadOnlyPaths"].lines:
-        covered = tuple(w for w in line.value.split() if strict and _strict(plain(w, look.name)))
+        paths = {word: plain(word, look.name) for word in line.value.split()}
+        covered = tuple(w for w, path in paths.items() if strict and _strict(path) and not below(path, *opened))
         if covered:
             yield Idle(line, "ProtectSystem=strict has made it read-only already", covered)
 
@@ -169,7 +170,19 @@ def _paths(settings: Settings, look: Look) -> Iterator[Idle]:
 def _protected(settings: Settings, look: Look) -> set[str]:
     """Paths that a line names or stands for, and that no ReadWritePaths= of the same path opens again."""
     closed = {plain(word, look.name) for key in CLOSING for word in words(settings[key].values)}
-    return closed | set(TREES.get(_value(settings, "ProtectSystem"), ()))
+    # "" stands for what cannot be told, and is no path that two lines have in common.
+    return (closed - {""}) | set(TREES.get(_value(settings, "ProtectSystem"), ()))
+
+
+def _writable(look: Look) -> set[str]:
+    """Places that the unit opens below a read-only root, so that a read-only path in them is none by itself."""
+    keys = ("ReadWritePaths", "ReadWriteDirectories", "BindPaths", "TemporaryFileSystem")
+    found = {plain(word, look.name) for key in keys for word in words(look.unit.lines("Service", key))}
+    for key, base in OWN.items():
+        made = [word.partition(":")[0] for word in words(look.unit.lines("Service", key))]
+        # Of a dynamic user they are in private/, with a link to there.
+        found |= {plain(f"{at}/{name}", look.name) for name in made for at in (base, f"{base}/private")}
+    return (found | set(OWN_TMP)) - {""}  # "" cannot be told
 
 
 def _strict(path: str) -> bool:
@@ -260,17 +273,14 @@ def _types(settings: Settings, look: Look) -> Iterator[str]:
     kind = look.unit.get("Service", "Type") or ""
     families = settings["RestrictAddressFamilies"].values
     allow = [value for value in families if value and not value.startswith("~")]
-    if kind.startswith("notify") and allow and "AF_UNIX" not in " ".join(allow).split():
+    local = {"AF_UNIX", "AF_LOCAL", "AF_FILE"}  # one family
+    if kind.startswith("notify") and allow and local.isdisjoint(" ".join(allow).split()):
         yield f"Type={kind} needs AF_UNIX to report readiness, and RestrictAddressFamilies= refuses it"
     if kind == "forking" and _value(settings, "PrivatePIDs") == "yes":
         yield "PrivatePIDs=yes does not go with Type=forking: systemd refuses the unit"
     others = set(words(settings["IPAddressAllow"].values)) - LOCALHOST
     if _value(settings, "PrivateNetwork") == "yes" and others:
         yield "PrivateNetwork=yes leaves loopback alone, so IPAddressAllow= lets nobody else through"
-    if _value(settings, "DynamicUser").lower() in TRUE and _value(settings, "PrivateTmp").lower() in FALSE:
-        yield from (
-            ["DynamicUser= brings PrivateTmp=, which a line here turns off"] if settings["PrivateTmp"].lines else []
-        )
 
 
 def _limits(settings: Settings, look: Look) -> Iterator[str]:

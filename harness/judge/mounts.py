@@ -114,7 +114,9 @@ def control_groups(setting: Setting, look: Look, process: Confined) -> Seen:
         apart = "cgroup" in process.apart
         yield part("", apart or None, "it has a control group namespace of its own", "")
         return
-    trees = [m for m in process.mounts if m.kind in {"cgroup", "cgroup2"}]
+    # Since systemd 254 the unit's own memory.pressure stays writable, a mount of one file (MemoryPressureWatch=).
+    cgroups = [m for m in process.mounts if m.kind in {"cgroup", "cgroup2"}]
+    trees = [m for m in cgroups if not m.point.endswith("/memory.pressure")]
     left = [m.point for m in trees if not m.read_only]
     yield part("", not left if trees else None, "every tree is read-only", "writable: " + " ".join(left))
 

@@ -8,7 +8,8 @@ enforce counts nothing.
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from harness.judge.settings import Setting
+from harness.judge.calls import walk
+from harness.judge.settings import Setting, in_effect
 from harness.unit.catalogue import Directive, Kind
 from harness.unit.itemset import kept_by
 from harness.unit.start import NotUnderstood, words
@@ -44,6 +45,7 @@ GROUPS = (
 INSTEAD = {"IPAddressDeny": "PrivateNetwork", "RestrictAddressFamilies": "PrivateNetwork", "User": "DynamicUser"}
 
 
+Groups = Mapping[str, frozenset[str]]
 LOCALHOST = frozenset({"localhost", "127.0.0.0/8", "127.0.0.1", "::1", "::1/128"})
 
 
@@ -56,11 +58,16 @@ class Scored:
     weight: int
 
 
-def score(settings: Mapping[str, Setting], held: Mapping[str, float]) -> tuple[Scored, ...]:
-    """Points by group. `held` is, by directive, how much of what it says may count: 0 where it is not enforced."""
+def score(
+    settings: Mapping[str, Setting], held: Mapping[str, float], groups: Groups | None = None
+) -> tuple[Scored, ...]:
+    """Points by group. `held` is, by directive, how much of what it says may count: 0 where it is not enforced.
+
+    `groups` are the system call groups of the systemd there; some hold others, as @privileged does @clock.
+    """
     found = []
     for group in GROUPS:
-        points = sum(weight * _share(settings, held, name) for name, weight in group.shares.items())
+        points = sum(weight * _share(settings, held, name, groups or {}) for name, weight in group.shares.items())
         found.append(Scored(group.name, round(points, 1), group.weight))
     return tuple(found)
 
@@ -70,15 +77,15 @@ def total(scored: tuple[Scored, ...]) -> int:
     return round(sum(each.points for each in scored))
 
 
-def _share(settings: Mapping[str, Setting], held: Mapping[str, float], name: str) -> float:
+def _share(settings: Mapping[str, Setting], held: Mapping[str, float], name: str, groups: Groups) -> float:
     """How much of the way to its tightest value a directive has gone, 0 to 1."""
     allowed = words(settings["IPAddressAllow"].values)
-    own = tightness(settings[name], allowed) * held.get(name, 0.0)
+    own = tightness(in_effect(settings, name), allowed, groups) * held.get(name, 0.0)
     other = INSTEAD.get(name)
     return max(own, tightness(settings[other]) * held.get(other, 0.0)) if other else own
 
 
-def tightness(setting: Setting, allowed: Collection[str] = ()) -> float:
+def tightness(setting: Setting, allowed: Collection[str] = (), groups: Groups | None = None) -> float:
     """How much of the way to its tightest value a directive has gone, by the points of the catalogue, 0 to 1.
 
     `allowed` are the addresses that IPAddressAllow= lets through again.
@@ -90,7 +97,7 @@ def tightness(setting: Setting, allowed: Collection[str] = ()) -> float:
         case Kind.SET:
             return _of_set(directive, setting)
         case Kind.SYSCALLS:
-            return _of_calls(directive, setting)
+            return _of_calls(directive, setting, groups or {})
         case Kind.ADDRESSES:
             return _of_addresses(setting, allowed)
         case Kind.BOOL | Kind.LADDER | Kind.MASK:
@@ -111,7 +118,7 @@ def _of_set(directive: Directive, setting: Setting) -> float:
     return denied / whole if whole else 0.0
 
 
-def _of_calls(directive: Directive, setting: Setting) -> float:
+def _of_calls(directive: Directive, setting: Setting, groups: Groups) -> float:
     try:
         own = own_filter(setting.values)
     except NotUnderstood:
@@ -120,7 +127,12 @@ def _of_calls(directive: Directive, setting: Setting) -> float:
     denied = {token.partition(":")[0] for token in own.denied}
     best = sum(bundle.points for bundle in scored)
 
+    walked = walk(setting.values, groups)
+
     def is_denied(items: tuple[str, ...], after_allow: bool) -> bool:
+        if calls := groups.get(items[0]):
+            # As systemd counts it: one call of the group that gets through is enough.
+            return not (calls & walked.allowed if walked.allowed is not None else calls - walked.denied)
         if own.allow_list and not after_allow and not own.allowed & {"@known", *items}:
             return True
         return bool(denied.intersection(items))

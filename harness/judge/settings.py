@@ -4,16 +4,19 @@ systemd.syntax(7): a later value replaces an earlier one, an empty one resets a 
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from harness.unit import catalogue
 from harness.unit.catalogue import Directive, Kind
 from harness.unit.confined import Look, Warned
-from harness.unit.start import FALSE, TRUE
+from harness.unit.itemset import kept_by
+from harness.unit.start import FALSE, TRUE, NotUnderstood
 from harness.unit.unitfile import Assignment
 
 TRAILING_COMMENT = re.compile(r"\s[#;]")
+# What else systemd says of a line (deprecated, updated, not safe) leaves it in force.
+_IGNORING = re.compile(r"(?!.*unknown escape sequences).*\bignor(?:ing|ed)\b", re.IGNORECASE | re.DOTALL)
 # Of these systemd drops the words it cannot read and keeps the rest; of every other the whole line.
 _BY_WORD = {"SystemCallFilter", "RestrictAddressFamilies", "IPAddressDeny", "IPAddressAllow", "SystemCallLog"}
 
@@ -51,8 +54,12 @@ class Setting:
     @property
     def confines(self) -> bool:
         """Whether anything is set that differs from what holds without it."""
-        if self.directive.name == "CapabilityBoundingSet":
-            return bool(self.lines) and self.value != "~"
+        if self.directive.kind is Kind.SET and self.lines:
+            try:
+                left = kept_by(self.directive, self.values)
+            except NotUnderstood:
+                return True
+            return left.kept != frozenset(self.directive.universe) or bool(left.named_denied)
         if self.directive.name == "User":
             return self.value not in {"", "root", "0"}
         if self.directive.name == "DynamicUser":
@@ -87,6 +94,17 @@ def read(look: Look) -> tuple[dict[str, Setting], list[Idle]]:
     return settings, [*_unknown(look), *idle]
 
 
+def in_effect(settings: Mapping[str, Setting], name: str) -> Setting:
+    """A setting with what DynamicUser= brings worked in, which no line takes back (systemd 252 to 257)."""
+    setting = settings[name]
+    forced, order = setting.directive.dynamic_user, [rung.value for rung in setting.directive.rungs]
+    if not forced or not settings["DynamicUser"].confines:
+        return setting
+    if setting.value in order and order.index(setting.value) >= order.index(forced):
+        return setting
+    return Setting(setting.directive, (Assignment("Service", name, forced),))
+
+
 def place(line: Assignment) -> str:
     """Where a line stands, for people: the file's name, of a drop-in its folder's too, and the number."""
     parts = line.source.split("/")
@@ -95,7 +113,7 @@ def place(line: Assignment) -> str:
 
 def _ignored(line: Assignment, directive: Directive, look: Look, idle: list[Idle]) -> bool:
     """Whether systemd takes nothing of the line; what it leaves out is noted."""
-    said = [w for w in look.warned if (w.file, w.line) == (line.source, line.line)]
+    said = _said(line, look)
     comment = TRAILING_COMMENT.search(line.value) is not None
     if directive.version > look.host.version:
         idle.append(Idle(line, f"systemd {look.host.version} does not know it: since {directive.version}"))
@@ -111,6 +129,11 @@ def _ignored(line: Assignment, directive: Directive, look: Look, idle: list[Idle
         why = "no such capability, and systemd says nothing of it: " + " ".join(unknown)
         idle.append(Idle(line, why + ("; there are no trailing comments" if comment else ""), unknown))
     return False
+
+
+def _said(line: Assignment, look: Look) -> list[Warned]:
+    """What systemd says it leaves out of a line."""
+    return [w for w in look.warned if (w.file, w.line) == (line.source, line.line) and _IGNORING.match(w.message)]
 
 
 def _why(said: Iterable[Warned], comment: bool) -> str:
@@ -136,7 +159,9 @@ def _in_force(directive: Directive, lines: list[Assignment], idle: list[Idle]) -
     if not is_list(directive):
         idle += [Idle(line, f"overridden by {place(lines[-1])}") for line in lines[:-1]]
         return Setting(directive, (lines[-1],))
-    resets = [at for at, line in enumerate(lines) if not line.value]
+    # Of capabilities ~ alone is all of them, whatever was said before.
+    all_again = "~" if directive.name == "CapabilityBoundingSet" else ""
+    resets = [at for at, line in enumerate(lines) if line.value in {"", all_again}]
     if not resets:
         return Setting(directive, tuple(lines))
     last = resets[-1]
@@ -156,7 +181,7 @@ def _unknown(look: Look) -> list[Idle]:
     for line in look.unit.assignments:
         if line.section == "Service" and known.get(line.key) is not None:
             continue
-        said = [w for w in look.warned if (w.file, w.line) == (line.source, line.line)]
+        said = _said(line, look)
         if said:
             found.append(Idle(line, _why(said, TRAILING_COMMENT.search(line.value) is not None)))
     return found

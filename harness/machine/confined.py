@@ -122,7 +122,9 @@ def look_at_file(path: Path, system: System) -> Look:
     unit = UnitFile(tuple(assignments))
     if "Service" not in unit.sections():
         raise UnitError(f"{path} has no [Service] section", hint="only services are confined by these directives")
-    offline = system.run(["systemd-analyze", "security", "--no-pager", "--offline=true", str(path)])
+    # Empty: not the drop-ins that this host has for a unit of that name, only those beside the file (systemd.unit(5)).
+    alone = ["env", "SYSTEMD_UNIT_PATH="]
+    offline = system.run([*alone, "systemd-analyze", "security", "--no-pager", "--offline=true", str(path)])
     return Look(
         name=path.name,
         unit=unit,

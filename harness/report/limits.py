@@ -8,6 +8,7 @@ from harness.limits.advice import advice, proof
 from harness.limits.fit import statement
 from harness.limits.found import Found, State
 from harness.report.plain import plain
+from harness.results.recommendation import one_line
 
 
 def show(found: Found, out: Console) -> None:
@@ -25,9 +26,11 @@ def show(found: Found, out: Console) -> None:
     out.print(Text(proof(found), style=style), soft_wrap=True)
     out.print(Text(f"{found.trials} trials for limits"), soft_wrap=True)
     for note in found.notes:
-        out.print(Text(f"note: {note}", style="yellow"), soft_wrap=True)
+        out.print(Text(f"note: {one_line(note, most=400)}", style="yellow"), soft_wrap=True)
     for name, run in found.refused.items():
-        out.print(Text(f"no {name}=: trial {run.trial_id}, {run.reason}", style="yellow"), soft_wrap=True)
+        out.print(
+            Text(f"no {name}=: trial {run.trial_id}, {one_line(run.reason, most=400)}", style="yellow"), soft_wrap=True
+        )
 
 
 def show_data(found: Found, out: Console) -> None:

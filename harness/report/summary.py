@@ -57,7 +57,7 @@ def _headline(answer: Answer) -> Text:
     else:
         text.append(f"not confirmed ({answer.state}: {answer.result.stop.value})", style="bold red")
     for caution in answer.cautions():
-        text.append(f"\n{caution}", style="yellow")
+        text.append(f"\n{one_line(caution, most=2000)}", style="yellow")
     if answer.reliability.flaky:
         failures, runs = answer.reliability.failures, answer.reliability.runs
         text.append(f"\nflaky: with nothing tightened it failed {failures} of {runs} runs; trials were repeated")

@@ -8,6 +8,8 @@ from harness.unit.start import NotUnderstood
 
 # Stands for every member that has no name of its own in the catalogue (RestrictAddressFamilies=).
 OTHER = "other"
+# Other names of the same family (sys/socket.h), all of which systemd takes.
+_NAMES = {"AF_LOCAL": "AF_UNIX", "AF_FILE": "AF_UNIX", "AF_ROUTE": "AF_NETLINK"}
 
 
 @dataclass(frozen=True)
@@ -35,8 +37,10 @@ def kept_by(directive: Directive, lines: Collection[str]) -> ItemSet:
         text = line.strip()
         if text.lower() in _spellings(directive.deny_all):
             state = ItemSet(frozenset())
-        elif text.lower() in _spellings(directive.default) or text == "":
+        elif text == "" or text == directive.default == directive.reset:
             state = None
+        elif text.lower() in _spellings(directive.default):
+            state = everything  # a value like any other: what follows is added to it
         else:
             state = _merged(directive, state, text)
     return everything if state is None else state
@@ -66,7 +70,9 @@ def _spellings(text: str) -> frozenset[str]:
 
 
 def _merged(directive: Directive, state: ItemSet | None, text: str) -> ItemSet:
-    words = text.removeprefix("~").split()
+    words = [_NAMES.get(word, word) for word in text.removeprefix("~").split()]
+    if directive.name == "CapabilityBoundingSet":
+        words = [word.upper() for word in words]  # as systemd reads them
     unknown = [word for word in words if word not in directive.universe]
     if unknown and not (OTHER in directive.universe and all(word.startswith("AF_") for word in unknown)):
         raise NotUnderstood(f"the unit's own {directive.name}= names {' '.join(unknown)}")

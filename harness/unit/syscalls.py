@@ -4,7 +4,7 @@ systemd.exec(5): the first line decides between an allow-list and a deny-list; i
 take calls out again, in order. An allow-list of the unit itself is kept word for word, and only denied from.
 """
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from harness.unit.capability import CALLS_OF
@@ -31,14 +31,21 @@ class OwnFilter:
         """Whether everything is denied that is not allowed."""
         return bool(self.allowed)
 
-    def can_deny(self, bundle: Bundle, allow: str) -> bool:
-        """Whether the bundle takes anything away; `allow` is the allow-list of the catalogue."""
+    def can_deny(self, bundle: Bundle, allow: str, calls_of: Callable[[str], frozenset[str]] | None = None) -> bool:
+        """Whether the bundle takes anything away; `allow` is the allow-list of the catalogue.
+
+        `calls_of` gives the calls of a group: @privileged holds those of @clock, @raw-io and others.
+        """
         group = bundle.items[0]
         if group in {token.partition(":")[0] for token in self.denied}:
             return False
         if not self.allow_list:
             return True
         sources = {group, _ALL_CALLS} | ({allow} if bundle.after_allow else set())
+        if calls_of is not None and not bundle.after_allow:
+            let = {call for token in self.allowed for call in (calls_of(token) or {token})}
+            if not calls_of(group).isdisjoint(let):
+                return True
         return not sources.isdisjoint(self.allowed)
 
 

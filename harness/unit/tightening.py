@@ -278,7 +278,9 @@ def _kills(directive: Directive, start: Start, needs: Needs, errors: Mapping[str
     own = own_filter(start.own(directive))
     allow = directive.rungs[-1]
     untried = untried_groups(needs)
-    open_ones = [b for b in directive.bundles if own.can_deny(b, allow.value) and b.items[0] not in untried]
+    open_ones = [
+        b for b in directive.bundles if own.can_deny(b, allow.value, start.group) and b.items[0] not in untried
+    ]
     beyond = {} if own.allow_list else {call: Tightening(directive.name, items=(call,)) for call in needs.calls}
     for step in beyond.values():
         yield Offer(step, frozenset(), 0, IN_USE)

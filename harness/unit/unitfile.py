@@ -109,7 +109,10 @@ def _parts(lines: list[str]) -> Iterator[tuple[str, list[str]]]:
     source, part = "", list[str]()
     for number, line in enumerate(lines):
         heading = _HEADING.fullmatch(line)
-        if heading and _opens_file(lines[number + 1 :]):
+        # A comment right below another line of comment, or below the heading, is the file's own: many begin by naming
+        # themselves. (A file without a line end has the next heading right below it, but seldom ends in a comment.)
+        own = number > 0 and lines[number - 1].lstrip(_BLANK).startswith(("#", ";"))
+        if heading and not own and _opens_file(lines[number + 1 :]):
             yield source, part
             source, part = heading[1], []
         else:

@@ -10,6 +10,7 @@ from harness.judge import enforced, filters, resources
 from harness.judge.check import Check, check
 from harness.judge.holding import Hold
 from harness.judge.score import GROUPS, total
+from harness.judge.settings import read
 from harness.mountinfo import Mount
 from harness.report.check import to_json
 from harness.unit import catalogue
@@ -75,6 +76,9 @@ def contradictions(text: str) -> str:
         ("PrivateDevices=yes\nDevicePolicy=closed", [(3, "DevicePolicy", "")]),
         ("DynamicUser=yes\nPrivateTmp=yes\nProtectSystem=full", [(3, "PrivateTmp", ""), (4, "ProtectSystem", "")]),
         ("DynamicUser=yes\nProtectHome=yes", []),
+        ("ProtectSystem=strict\nReadWritePaths=/var/lib/b\nReadOnlyPaths=/var/lib/b/conf", []),
+        ("ProtectSystem=strict\nStateDirectory=b\nReadOnlyPaths=/var/lib/b/conf", []),
+        ("ProtectSystem=strict\nInaccessiblePaths=/srv/%I/a\nReadWritePaths=/srv/%I/b", []),
         ("MemoryMax=64G\nCPUQuota=200%", [(2, "MemoryMax", ""), (3, "CPUQuota", "")]),
         ("MemoryMax=512M\nCPUQuota=80%", []),
         ("ProtectProc=invisible", [(2, "ProtectProc", "")]),
@@ -101,9 +105,76 @@ def test_a_later_drop_in_overrides():
     assert "a.service.d/0.conf:2" in why("ProtectHome=yes", "ProtectHome=no")
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Special user nobody configured, this is not safe!",
+        "Support for option User= is deprecated.",
+        'Ignoring unknown escape sequences: "no\\body"',
+    ],
+)
+def test_what_systemd_warns_of_and_honours_is_in_force(said):
+    warned = (Warned("/etc/systemd/system/a.service", 2, said),)
+    found = check(look("User=nobody\nRemoveIPC=yes", warned=warned))
+    assert row(found, "User").value == "nobody"
+    assert not found.idle
+
+
+@pytest.mark.parametrize(
+    ("text", "confines"),
+    [
+        ("RestrictNamespaces=false", False),
+        ("RestrictNamespaces=no\nRestrictNamespaces=user", False),
+        ("RestrictNamespaces=user", True),
+        ("RestrictNamespaces=yes", True),
+        ("CapabilityBoundingSet=CAP_CHOWN\nCapabilityBoundingSet=~", False),
+        ("CapabilityBoundingSet=CAP_CHOWN\nCapabilityBoundingSet=~\nCapabilityBoundingSet=~CAP_SYS_ADMIN", True),
+        ("CapabilityBoundingSet=cap_net_bind_service", True),
+    ],
+)
+def test_sets_confine_when_something_is_left_out(text, confines):
+    name = text.partition("=")[0]
+    assert read(look(text))[0][name].confines == confines
+
+
+def test_a_capability_of_all_but_one_is_there_to_be_given():
+    own = "CapabilityBoundingSet=CAP_CHOWN\nCapabilityBoundingSet=~\nCapabilityBoundingSet=~CAP_SYS_ADMIN\n"
+    assert not contradictions(f"{own}AmbientCapabilities=CAP_NET_BIND_SERVICE\nUser=www-data")
+    assert "218" in contradictions(f"{own}AmbientCapabilities=CAP_SYS_ADMIN\nUser=www-data")
+
+
+def test_following_the_advice_on_a_dynamic_user_costs_no_points():
+    lines = ["DynamicUser=yes", "ProtectSystem=strict", "PrivateTmp=yes", "RemoveIPC=yes"]
+    points = {total(check(look("\n".join(lines[:count]))).scored) for count in range(1, 5)}
+    assert len(points) == 1
+    assert not contradictions("DynamicUser=yes\nPrivateTmp=no")
+    assert not contradictions("Type=notify\nRestrictAddressFamilies=AF_LOCAL")
+
+
+def test_a_group_counts_as_denied_only_when_none_of_its_calls_gets_through():
+    def points(text: str) -> float:
+        (found,) = (each for each in check(look(text)).scored if each.name == "system calls")
+        return found.points
+
+    assert points("SystemCallFilter=@system-service @privileged") < points("SystemCallFilter=@system-service")
+    assert points("SystemCallFilter=~@privileged") > points("SystemCallFilter=~@reboot")
+
+
+def test_a_units_own_pressure_file_is_no_tree_of_control_groups():
+    at = "/sys/fs/cgroup"
+    pressure = f"{at}/system.slice/a.service/memory.pressure"
+    trees = [Mount(at, "/", "cgroup2", RO, "0:30"), Mount(pressure, "/a/memory.pressure", "cgroup2", RW, "0:30")]
+    assert holds("ProtectControlGroups=yes", process(mounts=tuple(trees))) == {"ProtectControlGroups": Hold.ENFORCED}
+
+
 def test_what_systemd_ignores_is_not_in_force():
     said = Warned("/etc/systemd/system/a.service", 2, "Failed to parse protect home value, ignoring: yes # x")
-    found = check(look("ProtectHome=yes # x\nFoo=bar", warned=(said, Warned(said.file, 3, "Unknown key 'Foo'"))))
+    found = check(
+        look(
+            "ProtectHome=yes # x\nFoo=bar",
+            warned=(said, Warned(said.file, 3, "Unknown key 'Foo' in section [Service], ignoring.")),
+        )
+    )
     assert [each.line.key for each in found.idle] == ["ProtectHome", "Foo"]
     assert "a comment cannot stand behind a value" in found.idle[0].why
     assert row(found, "ProtectHome").value == ""
