@@ -1,11 +1,13 @@
 """The service with nothing tightened: whether it passes its own scenario, and how reliably."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from harness.attempts import OBSERVE, Attempts, Request
 from harness.errors import BaselineError, HarnessError, MachineError
 from harness.inspection import Inspection
 from harness.judge.baseline import Baseline, ports
+from harness.judge.novelty import templates
 from harness.judge.rules import judge
 from harness.judge.verdict import Outcome, Verdict
 from harness.observation import Observation, Seen
@@ -20,6 +22,8 @@ from harness.unit.unitfile import UnitFile, parse_cat
 MEASURING_RUNS = 20
 """Of a baseline that fails at times: enough to see a service that fails one time in seven with 95 % certainty."""
 
+TRACED_AGAIN = 3
+"""How often the traced pass is made again when its machine was lost."""
 
 SWIFT_TRACER = "bpftrace"
 """The tracer that a service runs under at nearly its own pace."""
@@ -48,6 +52,8 @@ class Bare:
         self.listening: tuple[str, ...] = ()
         self.reliability = Reliability(0, 0)
         self.verdicts: list[Verdict] = []
+        self.templates: frozenset[str] = frozenset()
+        self._passed: list[Observation] = []
         self._scenario = scenario
         self._attempts = attempts
         self._catalogue = catalogue
@@ -64,6 +70,9 @@ class Bare:
         """
         plain = [self.plain] * self._scenario.baseline_runs
         traced, *observations = self._attempts.run([self._traced, *(() if self._earlier else plain)])
+        for _ in range(TRACED_AGAIN):
+            if traced.lost:  # without it the candidates would be others, here and when the run is gone on with
+                (traced,) = self._attempts.run([self._traced])
         self.seen, self.listening = traced.seen, traced.listening
         if not self._earlier:
             return self._passing(observations)
@@ -90,11 +99,25 @@ class Bare:
             further = self._further()
             self._judge(further)
             observations += further
-        return [item for item, verdict in zip(observations, self.verdicts, strict=True) if verdict.passed]
+        self._passed = [item for item, verdict in zip(observations, self.verdicts, strict=True) if verdict.passed]
+        return list(self._passed)
 
     def measure(self) -> Reliability:
-        """How reliable the service is, from at least `MEASURING_RUNS` runs. Raises as `run` does."""
-        self._judge(self._further())
+        """How reliable the service is, from at least `MEASURING_RUNS` runs. Raises as `run` does.
+
+        They are compared with the first runs, as trials are: what is said at times with nothing tightened is as much
+        chance as a step that fails at times. `templates` are those of all that was said.
+        """
+        further = self._further()
+        before = Baseline.of([*self._earlier, *self._passed])
+        self._judge(further)
+        novel = 0
+        for item in further:
+            verdict = judge(self._scenario, item, catalogue=self._catalogue, baseline=before)
+            passes = judge(self._scenario, item, catalogue=self._catalogue).passed
+            novel += passes and verdict.failed and not (verdict.only_slow or verdict.glimpsed or verdict.missed)
+        self.templates = frozenset().union(*(templates(item.journal) for item in further))
+        self.reliability = replace(self.reliability, failures=self.reliability.failures + novel)
         return self.reliability
 
     def _further(self) -> list[Observation]:

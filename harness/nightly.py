@@ -88,7 +88,7 @@ def run(files: Sequence[Path], plan: Plan, watcher: Watcher | None = None) -> Ni
             night.write(plan.results)
             watcher.ends(service)
         night.write(plan.results)
-        nights.prune(plan.results, plan.keep)
+        nights.prune(plan.results, plan.keep, spare=night.name)
     return night
 
 
@@ -124,6 +124,8 @@ def _one(file: Path, night: Night, plan: Plan, listener: Listener) -> Service:
         return replace(empty, reason=f"could not be tried: {error.message}")
     except OSError as error:
         return replace(empty, reason=f"could not be tried: {error}")
+    except Exception as error:  # whatever one service brings with it, the others have their night
+        return replace(empty, reason=f"could not be tried: {type(error).__name__}: {error}")
 
 
 class _Evening:

@@ -177,12 +177,13 @@ class Recheck:
         One after the other: limits were found that way, and side by side the service has less than it was given.
         """
         self.walk.heard(request.purpose, None)
-        total, most = Tries(rate=self.rate), MOST_TRIALS if self.rate else 2 * least
+        total, most = Tries(rate=self.rate, least=least), MOST_TRIALS if self.rate else 2 * least
         asked = 0
         while asked < most and not self.stopped():
             asked += 1
             total = _sum(total, self._verdict(request))
-            if asked >= least and (total.clear or (least == 1 and not self.rate)):
+            # A lost machine is no try.
+            if total.count >= least and (total.clear or (least == 1 and not self.rate)):
                 break
         return total
 

@@ -18,7 +18,7 @@ from harness.inspection import Inspection
 from harness.judge.baseline import Baseline
 from harness.judge.doubt import Doubts
 from harness.judge.rules import judge
-from harness.judge.verdict import Verdict
+from harness.judge.verdict import Outcome, Verdict
 from harness.limits.found import Found
 from harness.observation import Observation
 from harness.results.earlier import Earlier
@@ -26,11 +26,11 @@ from harness.results.recommendation import Answer, Confirmation
 from harness.scenario import Scenario, StepKind
 from harness.search import run_as
 from harness.search.needs import Tree, Used, asked_of_tree, needs_of
-from harness.search.options import Option
+from harness.search.options import Attempt, Option
 from harness.search.prior import risks
-from harness.search.result import Budget, Progress, SearchResult, Settings
+from harness.search.result import Budget, Progress, SearchResult, Settings, Stop
 from harness.search.sequential import Errors, Reliability
-from harness.search.settle import Settling, Trials
+from harness.search.settle import Settling, Trials, until_told
 from harness.unit import catalogue, dropin
 from harness.unit.canary import CanaryResult, enforceable
 from harness.unit.needs import Needs
@@ -84,7 +84,9 @@ class Walk:
         self.start = start_of(self.scenario, self.inspection)
         self.needs = Needs(networks=self.scenario.networks)
         self.verdicts: dict[str, Verdict] = {}
+        self.exposures: dict[frozenset[Tightening], list[float | None]] = {}
         self.doubts = Doubts()
+        self.bare = self._bare()
 
     def run(self, *, spent_s: float = 0.0, clock: Callable[[], float] = time.monotonic) -> Answer:
         """Walk to the end, or to where the limits stop it; `spent_s` was spent before, in a run that was cut off.
@@ -105,6 +107,8 @@ class Walk:
         if self.only is Only.LIMITS:
             result = SearchResult.taken(self.given)
             confirmation = self._confirm(self.given, baseline)
+            if confirmation.outcome is Outcome.UNRESOLVED:
+                result = replace(result, stop=Stop.MACHINE_LOST)
         else:
             result, confirmation = self._search(self._options(offered, baseline), baseline)
         limits = self._fit_limits(result, baseline) if self._wants_limits and confirmation.passed else None
@@ -222,21 +226,13 @@ class Walk:
     def _search(
         self, options: list[Option[Tightening]], baseline: Baseline
     ) -> tuple[SearchResult[Tightening], Confirmation]:
-        exposures: dict[frozenset[Tightening], list[float | None]] = {}
-
         def attempt(candidates: Sequence[frozenset[Tightening]]) -> list[Verdict]:
             return [verdict for verdict, _ in self._try(candidates, baseline, purpose="search")]
-
-        def confirm(candidates: Sequence[frozenset[Tightening]]) -> list[Verdict]:
-            judged = self._try(candidates, baseline, purpose="confirm")
-            for candidate, (_, observation) in zip(candidates, judged, strict=True):
-                exposures.setdefault(candidate, []).append(observation.exposure)
-            return [verdict for verdict, _ in judged]
 
         wanted = self.scenario.flaky
         settled = Settling(
             options if self.earlier is None else self.earlier.options(options),
-            Trials(attempt, confirm, self.bare.measure),
+            Trials(attempt, self._confirming(baseline), self.bare.measure),
             self.bare.reliability,
             confirm_runs=self.scenario.confirm_runs,
             proven_before=self.earlier is not None,
@@ -245,7 +241,7 @@ class Walk:
             errors=Errors(wanted.false_refusal, wanted.false_acceptance),
             progress=self.heard,
         ).run()
-        exposure = _worst(exposures.get(settled.result.accepted, []))
+        exposure = _worst(self.exposures.get(settled.result.accepted, []))
         result = settled.result if self.earlier is None else self.earlier.completed(settled.result, options)
         return result, Confirmation(settled.verdicts, exposure, settled.confirmed)
 
@@ -272,7 +268,7 @@ class Walk:
         once more, against that one too: another load may have come over the host since the baseline. What only stayed
         away is, too, until it is known that it does not by chance.
         """
-        baseline = replace(baseline, by_chance=frozenset(self.doubts.by_chance))
+        baseline = self.doubts.known(baseline, said=self.bare.templates)
         results = self._judge_all(self.attempts.run(requests), baseline)
         doubtful = [number for number, (verdict, _) in enumerate(results) if self.doubts.about(verdict)]
         if not doubtful:
@@ -282,7 +278,7 @@ class Walk:
             plain = judge(self.scenario, bare, catalogue=self.catalogue, baseline=baseline)
             for number, (verdict, _) in zip(doubtful, self._judge_all(again, baseline), strict=True):
                 self.doubts.learn(results[number][0], verdict, plain)
-            baseline = replace(baseline.slowed_by(bare), by_chance=frozenset(self.doubts.by_chance))
+            baseline = self.doubts.known(baseline.slowed_by(bare), said=self.bare.templates)
         anew = dict(zip(doubtful, self._judge_all(again, baseline), strict=True))
         return [anew.get(number, result) for number, result in enumerate(results)]
 
@@ -304,7 +300,7 @@ class Walk:
 
     def _fit_limits(self, result: SearchResult[Tightening], baseline: Baseline) -> Found:
         groups = self.inspection.syscall_groups
-        baseline = replace(baseline, by_chance=frozenset(self.doubts.by_chance))
+        baseline = self.doubts.known(baseline, said=self.bare.templates)
 
         def verdict(item: Observation) -> Verdict:
             told = judge(self.scenario, item, catalogue=self.catalogue, baseline=baseline, groups=groups)
@@ -312,10 +308,8 @@ class Walk:
             return told
 
         def stop() -> str:
-            most = self.limits.max_trials
-            if self.limits.expired() or (most is not None and self.attempts.trials >= most):
-                return "stopped"
-            return ""
+            spent = self.limits.max_trials is not None and self.attempts.trials >= self.limits.max_trials
+            return "stopped" if spent or self.limits.expired() else ""
 
         return Fitting(
             scenario=self.scenario,
@@ -335,9 +329,17 @@ class Walk:
 
     def _confirm(self, accepted: frozenset[Tightening], baseline: Baseline) -> Confirmation:
         self.heard("confirm", None)
-        judged = self._try([accepted] * self.scenario.confirm_runs, baseline, purpose="confirm")
-        exposure = _worst([observation.exposure for _, observation in judged])
-        return Confirmation.of_all([verdict for verdict, _ in judged], exposure)
+        runs = until_told(self._confirming(baseline), accepted, self.scenario.confirm_runs)
+        return Confirmation.of_all(runs, _worst(self.exposures[accepted]))
+
+    def _confirming(self, baseline: Baseline) -> Attempt[Tightening]:
+        def confirm(candidates: Sequence[frozenset[Tightening]]) -> list[Verdict]:
+            judged = self._try(candidates, baseline, purpose="confirm")
+            for candidate, (_, observation) in zip(candidates, judged, strict=True):
+                self.exposures.setdefault(candidate, []).append(observation.exposure)
+            return [verdict for verdict, _ in judged]
+
+        return confirm
 
 
 def _worst(exposures: Sequence[float | None]) -> float | None:

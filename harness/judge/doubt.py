@@ -1,7 +1,9 @@
 """Verdicts that may be chance: which they are, and what trying again has told."""
 
 from collections import Counter
+from dataclasses import replace
 
+from harness.judge.baseline import Baseline
 from harness.judge.verdict import Verdict
 
 # Not missed any more when tried again, so often, is what comes and goes.
@@ -18,6 +20,10 @@ class Doubts:
         self.by_chance: set[str] = set()
         self._lasting: set[str] = set()
         self._cleared: Counter[str] = Counter()
+
+    def known(self, baseline: Baseline, *, said: frozenset[str]) -> Baseline:
+        """The baseline with what is known by now, and with templates that further runs `said`."""
+        return replace(baseline, by_chance=frozenset(self.by_chance), templates=baseline.templates | said)
 
     def about(self, verdict: Verdict) -> bool:
         """Whether the failure counts only if it comes again: it was slow, or glimpsed, or something was missed."""

@@ -35,7 +35,7 @@ class Tries:
     """How often one candidate passed and failed; of the first failure why, its trial, and what it points to.
 
     `rate` is how often the service fails by itself, 0 where it never did: then the sequential test of the search says
-    what the trials mean.
+    what the trials mean. Fewer than `least` say nothing: machines were lost, or the time was up.
     """
 
     passed: int = 0
@@ -44,10 +44,13 @@ class Tries:
     trial: str = ""
     suspects: tuple[str, ...] = ()
     rate: float = 0.0
+    least: int = field(default=1, compare=False)
 
     @property
     def works(self) -> bool:
         """Whether it passed every time, but for one failure among many, or as often as the service ever does."""
+        if self.count < self.least:
+            return False
         if self.rate:
             return SequentialTest(self.rate).decide(self.passed, self.failed) is Outcome.PASS
         return self.passed > 0 and (self.failed == 0 or (self.failed == 1 and self.passed >= PASSES_BESIDE_A_FLAKE))
@@ -55,6 +58,8 @@ class Tries:
     @property
     def broken(self) -> bool:
         """Whether it failed every time, more than once, or so often that the service alone does not explain it."""
+        if self.count < self.least:
+            return False
         if self.rate:
             return SequentialTest(self.rate).decide(self.passed, self.failed) is Outcome.FAIL
         return self.passed == 0 and self.failed > 1
@@ -128,7 +133,8 @@ def judge_night(evidence: Evidence) -> Judgement:
     if evidence.unbaselined:
         return Judgement(Word.UNDECIDED, f"what was accepted {tries}, but {evidence.unbaselined}", found)
     if not tries.works:
-        told = f"what was accepted {tries}: {tries.reason}" if tries.failed else "what was accepted was not tried"
+        why = tries.reason or f"too few to tell, {tries.least} are needed"
+        told = f"what was accepted {tries}: {why}" if tries.count else "what was accepted was not tried"
         return Judgement(Word.UNDECIDED, told + _also(evidence.problem), found)
     works = f"what was accepted {tries}"
     if evidence.now is None and not evidence.problem:

@@ -102,14 +102,14 @@ def read(results: Path) -> Iterator[Night]:
             continue
 
 
-def prune(results: Path, keep: int) -> list[Path]:
-    """Delete all nights but the newest `keep`, with their runs; returns what was deleted.
+def prune(results: Path, keep: int, *, spare: str = "") -> list[Path]:
+    """Delete all nights but the newest `keep`, with their runs; returns what was deleted, which is never `spare`.
 
     Only folders named by date and time, as a night names its own, are touched.
     """
     found = folder_of(results).iterdir() if folder_of(results).is_dir() else ()
     named = [path for path in found if _NAME.fullmatch(path.name) and path.is_dir() and not path.is_symlink()]
-    old = sorted(named)[: -max(1, keep)]
+    old = [path for path in sorted(named)[: -max(1, keep)] if path.name != spare]  # the clock may have been set back
     for path in old:
         shutil.rmtree(path)
     return old

@@ -80,9 +80,8 @@ class Store:
                 store = cls.open(file.parent)
             except UsageError:
                 continue  # not ours to judge here: another format, or torn while it was made
-            if store.facts.get("scenario") == name:
-                resumable = store.facts["state"] not in ENDED and store.facts.get("identity") == identity
-                return store if resumable else None
+            if store.facts.get("scenario") == name and store.facts.get("identity") == identity:
+                return store if store.facts["state"] not in ENDED else None
         return None
 
     def lock(self) -> None:

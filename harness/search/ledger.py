@@ -1,7 +1,7 @@
 """Asking for trials: within the budget, again when a machine was lost, and with a record of every answer."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic
 
 from harness.judge.verdict import Outcome, Verdict
@@ -33,7 +33,7 @@ class Question(Generic[K]):
 
 @dataclass(frozen=True)
 class Answer(Generic[K]):
-    """A question with its verdict; `number` is the trial's place in the search, from 1."""
+    """A question with its verdict; `number` is its place among the answers of the search, from 1."""
 
     number: int
     question: Question[K]
@@ -54,6 +54,7 @@ class Ledger(Generic[K]):
         self._machine_retries = machine_retries
         self._lost = False
         self._answers: dict[frozenset[K], list[Answer[K]]] = {}
+        self._answered = 0
         self.decisions: list[Decision[K]] = []
         self.rounds = 0
 
@@ -77,7 +78,9 @@ class Ledger(Generic[K]):
                 break
         else:
             self._lost = True
-        found = [answers[place] for place in sorted(answers)]
+        # Numbered as if no machine had been lost, which is how a walk over the stored trials meets them.
+        found = [replace(answers[place], number=self._answered + nth) for nth, place in enumerate(sorted(answers), 1)]
+        self._answered += len(found)
         for answer in found:
             self._answers.setdefault(answer.question.candidate, []).append(answer)
         return found
@@ -85,6 +88,10 @@ class Ledger(Generic[K]):
     def answers_of(self, candidate: frozenset[K]) -> list[Answer[K]]:
         """Every answer so far to exactly `candidate`, oldest first."""
         return self._answers.get(candidate, [])
+
+    def failed(self) -> list[frozenset[K]]:
+        """Candidates that failed, and never passed."""
+        return [tried for tried, answers in self._answers.items() if all(one.verdict.failed for one in answers)]
 
     def _left(self, wanted: int, *, first: bool) -> int:
         """How many of `wanted` trials may still be made."""

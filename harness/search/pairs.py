@@ -64,13 +64,14 @@ class Conflicts(Generic[K]):
     def _explained(self, key: K, refusal: Refusal[K]) -> bool:
         """Whether what was seen says why it fails by itself."""
         named = (self._state.options.matching(verdict.suspects, (key,)) for verdict in refusal.witnesses)
-        return key in self._state.expected_late or any(named)
+        return key in self._state.expected_late or key in self._state.suspected or any(named)
 
     def _partner(self, key: K) -> K | None:
         """The accepted option that first makes `key` fail, which passes without any; None if the trials run out."""
         state = self._state
         base = state.options.required(key)
-        row = state.options.ordered(state.accepted - base, state.belief.hazard)
+        whole = self._smallest_failing(key)
+        row = state.options.ordered(whole - base, state.belief.hazard)
         passing, failing = 0, len(row)
         if not row:
             return None
@@ -80,7 +81,15 @@ class Conflicts(Generic[K]):
             if passed is None:
                 return None
             passing, failing = (middle, failing) if passed else (passing, middle)
+        if failing == len(row) and whole != state.accepted and self._passes(whole, key) is not False:
+            return None  # that it failed was chance
         return row[failing - 1]
+
+    def _smallest_failing(self, key: K) -> frozenset[K]:
+        """The fewest accepted options beside which `key` has failed already: its partner is among them."""
+        beside = [other - {key} for other in self._ledger.failed() if key in other]
+        known = (other for other in beside if other <= self._state.accepted)
+        return min(known, key=lambda other: (len(other), sorted(other)), default=self._state.accepted)
 
     def _settle(self, key: K, partner: K) -> bool:
         """Keep the heavier of the two; true when that is `key`, and it passes in place of `partner`."""

@@ -107,22 +107,28 @@ class Tried:
 
     def verdict(self, test: SequentialTest) -> Verdict:
         """The last verdict of the kind that was decided, with how many trials there were."""
-        if self.lost is not None:
-            return self.lost
-        failed = test.decide(len(self.passed), len(self.failed)) is Outcome.FAIL
-        told = (self.failed if failed else self.passed)[-1]
         count = len(self.passed) + len(self.failed)
+        decided = test.decide(len(self.passed), len(self.failed))
+        if self.lost is not None and (decided is None or count < self.least):
+            return self.lost
+        failed = decided is Outcome.FAIL
+        told = (self.failed if failed else self.passed)[-1]
         if not failed:
             return told
         return replace(told, reason=f"{told.reason} (failed in {len(self.failed)} of {count} trials)")
 
 
 class Sequential(Generic[K]):
-    """An `attempt` that tries each candidate of a batch as often as the test asks for."""
+    """An `attempt` that tries each candidate of a batch as often as the test asks for.
+
+    What was tried of a candidate before a machine was lost counts when it is asked for again: walking over the stored
+    trials, of which none is lost, comes to the same counts.
+    """
 
     def __init__(self, attempt: Attempt[K], test: SequentialTest) -> None:
         self._attempt = attempt
         self._test = test
+        self._cut_off: dict[frozenset[K], list[Tried]] = {}
 
     def __call__(self, candidates: Sequence[frozenset[K]]) -> list[Verdict]:
         """One verdict for each candidate, in order; UNRESOLVED when a machine was lost on the way."""
@@ -130,8 +136,17 @@ class Sequential(Generic[K]):
 
     def try_all(self, candidates: Sequence[frozenset[K]], *, least: int = 0) -> list[Tried]:
         """The same, with every verdict; each candidate is tried at least `least` times."""
-        tried = [Tried(least) for _ in candidates]
+        tried = [self._begun(candidate) or Tried(least) for candidate in candidates]
         while wanted := [place for place, item in enumerate(tried) for _ in range(item.missing(self._test))]:
             for place, verdict in zip(wanted, self._attempt([candidates[place] for place in wanted]), strict=True):
                 tried[place].take(verdict)
+        for candidate, item in zip(candidates, tried, strict=True):
+            if item.verdict(self._test).outcome is Outcome.UNRESOLVED:
+                kept = Tried(item.least, list(item.passed), list(item.failed))
+                self._cut_off.setdefault(candidate, []).append(kept)
         return tried
+
+    def _begun(self, candidate: frozenset[K]) -> Tried | None:
+        """What was tried of it before a machine was lost."""
+        waiting = self._cut_off.get(candidate)
+        return waiting.pop(0) if waiting else None

@@ -93,6 +93,9 @@ class Settling(Generic[K]):
             if result.stop is not Stop.TIGHT:
                 return Settled(result, (), None, self._reliability)
             verdicts, confirmed = self._confirm(result)
+            if confirmed is Outcome.UNRESOLVED:
+                # Nothing speaks against it: the run is cut off here, and can be gone on with.
+                return Settled(replace(result, stop=Stop.MACHINE_LOST), verdicts, confirmed, self._reliability)
             if confirmed is not Outcome.FAIL or not left:
                 break
             if self._turns_out_flaky(None):
@@ -125,7 +128,7 @@ class Settling(Generic[K]):
         if by_chance(result):
             return True
         failed = contradicted(result)[:TRIED_AGAIN]
-        return bool(failed) and not all(verdict.failed for verdict in self._trials.attempt(failed))
+        return bool(failed) and any(verdict.passed for verdict in self._trials.attempt(failed))
 
     def _ask_again(self, result: SearchResult[K]) -> SearchResult[K]:
         """Go on from what was accepted, with every refusal in doubt."""
@@ -159,12 +162,27 @@ class Settling(Generic[K]):
         accepted = result.accepted
         if self._flaky:
             sequential = Sequential(self._trials.confirm, self._test())
-            (tried,) = sequential.try_all([accepted], least=self._confirm_runs)
+            for _ in range(1 + self._settings.machine_retries):
+                (tried,) = sequential.try_all([accepted], least=self._confirm_runs)
+                if tried.verdict(self._test()).outcome is not Outcome.UNRESOLVED:
+                    break
             return (*tried.passed, *tried.failed), tried.verdict(self._test()).outcome
         passes = [d.verdict for d in result.decisions if d.verdict.passed and d.accepted | d.added == accepted]
         counted = passes[: 1 if self._proven_before else 0]
-        verdicts = (*counted, *self._trials.confirm([accepted] * max(1, self._confirm_runs - len(counted))))
+        wanted = max(1, self._confirm_runs - len(counted))
+        verdicts = (*counted, *until_told(self._trials.confirm, accepted, wanted, self._settings.machine_retries))
         return verdicts, together(verdicts)
+
+
+def until_told(attempt: Attempt[K], candidate: frozenset[K], runs: int, retries: int = 3) -> tuple[Verdict, ...]:
+    """Verdicts of `runs` runs of a candidate; those whose machine was lost are made again, at most `retries` times."""
+    told: list[Verdict] = []
+    for _ in range(1 + retries):
+        verdicts = attempt([candidate] * (runs - len(told)))
+        told += [verdict for verdict in verdicts if verdict.outcome is not Outcome.UNRESOLVED]
+        if len(told) == runs:
+            return tuple(told)
+    return (*told, *(verdict for verdict in verdicts if verdict.outcome is Outcome.UNRESOLVED))
 
 
 def contradicted(result: SearchResult[K]) -> list[frozenset[K]]:
