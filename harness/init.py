@@ -58,12 +58,14 @@ def look(unit: str) -> Sight:
     keep = frozenset({unit}) if quiet.is_masked(unit) else frozenset()
     with Machine(MachineSpec(keep_units=keep)) as machine:
         service = Service(machine, unit)
-        shown = service.show(["LoadState", "Description", "FragmentPath", "CanReload"])
+        shown = service.show(["LoadState", "Id", "Description", "FragmentPath", "CanReload"])
         if shown.get("LoadState") != "loaded":
             raise UnitError(
                 f"the unit {unit} is {shown.get('LoadState', 'unknown')} on this machine",
                 hint="check its name (`systemctl list-unit-files`) or install its package",
             )
+        if (name := shown.get("Id") or unit) != unit:
+            raise UnitError(f"{unit} is another name of {name}", hint=f"harness init {name}")
         idle = set(machine.overlay.changed())
         problem = service.act("start", timeout_s=START_TIMEOUT_S)
         machine.run(["sleep", str(SETTLE_S)])

@@ -109,14 +109,12 @@ class Denials:
         return "CapabilityBoundingSet" if self.is_set("CapabilityBoundingSet") else ""
 
     def denies_address(self, text: str) -> bool:
-        """Whether IPAddressDeny= blocks an address; the longer prefix counts, and allowing wins."""
+        """Whether IPAddressDeny= blocks an address: not one that IPAddressAllow= lets through, however wide its net."""
         try:
             address = ipaddress.ip_address(text)
         except ValueError:
             return False
-        return self._longest(address, "IPAddressDeny") > self._longest(address, "IPAddressAllow") or (
-            self._longest(address, "IPAddressDeny") >= 0 and self._longest(address, "IPAddressAllow") < 0
-        )
+        return self._has(address, "IPAddressDeny") and not self._has(address, "IPAddressAllow")
 
     def denies_family(self, family: str) -> bool:
         """Whether RestrictAddressFamilies= denies a family such as AF_NETLINK."""
@@ -138,13 +136,9 @@ class Denials:
         """Whether the unit's processes start as root."""
         return self.value("User") in ("", "root", "0") and self.value("DynamicUser") != "yes"
 
-    def _longest(self, address: ipaddress.IPv4Address | ipaddress.IPv6Address, name: str) -> int:
-        fits = [-1]
-        for word in self.words(name):
-            network = ipaddress.ip_network(word, strict=False)
-            if network.version == address.version and address in network:
-                fits.append(network.prefixlen)
-        return max(fits)
+    def _has(self, address: ipaddress.IPv4Address | ipaddress.IPv6Address, name: str) -> bool:
+        networks = (ipaddress.ip_network(word, strict=False) for word in self.words(name))
+        return any(network.version == address.version and address in network for network in networks)
 
     def _mounts(self) -> Iterator[Mount]:
         system, home = self.value("ProtectSystem"), self.value("ProtectHome")

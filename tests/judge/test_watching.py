@@ -123,6 +123,11 @@ def test_names_the_line_and_the_smallest_relaxation(line, shown, directive, rela
         ),
         # Allowed by the very directive.
         ("sendto 10.9.8.7: Operation not permitted", {"IPAddressDeny": "any", "IPAddressAllow": "10.0.0.0/8"}, {}),
+        (
+            "sendto 10.1.2.3: Operation not permitted",
+            {"IPAddressDeny": "10.1.2.3/32", "IPAddressAllow": "10.0.0.0/8"},
+            {},
+        ),
         ("chown: Operation not permitted", {"CapabilityBoundingSet": "cap_chown cap_kill"}, {}),
         ("the operation failed: Permission denied", {"ProtectSystem": "full", "ProtectHome": "yes"}, {}),
         ("socket: Address family not supported by protocol", {"ProtectSystem": "full"}, {}),
