@@ -374,6 +374,24 @@ def test_a_filter_is_enforced_when_all_that_it_denies_is_refused():
     assert holds(text, process(seccomp=2, filters=both[:1])) == {"SystemCallFilter": Hold.ABSENT}
 
 
+def families(*allowed: int) -> tuple[Rule, ...]:
+    """Refuses socket() but for these families."""
+    lets = [(0x15, len(allowed) - at, 0, family) for at, family in enumerate(allowed)]
+    return allow(
+        (LOAD_NUMBER, 0, 0, 0), (0x15, 0, len(lets) + 2, NUMBERS["socket"]), (LOAD_NUMBER, 0, 0, 16), *lets,
+        (RETURN, 0, 0, ERRNO), (RETURN, 0, 0, ALLOW),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("let", "hold"),
+    [((1, 40), Hold.ENFORCED), ((1,), Hold.ENFORCED), ((1, 40, 38), Hold.ABSENT), ((1, 2), Hold.ABSENT)],
+)
+def test_a_family_that_is_allowed_by_name_does_not_speak_for_those_that_are_not(let, hold):
+    confined = process(seccomp=2, filters=(families(*let),))
+    assert holds("RestrictAddressFamilies=AF_UNIX AF_VSOCK", confined) == {"RestrictAddressFamilies": hold}
+
+
 # -- score and JSON
 
 

@@ -3,7 +3,9 @@
 import pytest
 
 from harness.judge.doubt import CLEARED_OFTEN, Doubts
+from harness.judge.novelty import templates
 from harness.judge.verdict import Outcome, Verdict
+from tests.judge.facts import baseline, line, observation, verdict
 
 
 def missing(*words: str) -> Verdict:
@@ -57,3 +59,9 @@ def test_others_are_in_doubt_each_time():
     assert doubts.about(Verdict(Outcome.FAIL, glimpsed=True))
     assert not doubts.about(BROKEN)
     assert not doubts.by_chance
+
+
+def test_what_further_runs_said_with_nothing_tightened_is_no_news():
+    seen = observation(journal=(line("warning: 7 misses"),))
+    for said, passes in ((templates([line("warning: 9 misses")]), True), (frozenset(), False)):
+        assert verdict(seen, Doubts().known(baseline(), said=said)).passed == passes

@@ -1,5 +1,7 @@
 """What people and drop-ins get to see of the limits of a simulated service."""
 
+from dataclasses import replace
+
 from rich.console import Console
 
 from harness.limits.advice import drop_in_lines, to_json
@@ -40,3 +42,15 @@ def test_the_data_say_the_same():
     assert data["limits"][0]["margin"] == round(found.limits.memory_bytes / found.memory_cliff.worked - 1, 3)
     assert 0.05 <= data["limits"][0]["margin"] <= 0.25
     assert set(data["runs"]["censored"]) == {"0001", "0002"}
+
+
+def test_what_a_trial_says_cannot_take_over_the_terminal():
+    found = walk(Settings(), Service())
+    hostile = "\x1b]0;title\x07\x1b[2J\x9b31m[bold]it\nfailed\r"
+    run = replace(found.measured[0], reason=hostile)
+    out = Console(width=200, force_terminal=True, color_system=None)
+    with out.capture() as captured:
+        show(replace(found, refused={"MemoryMax": run}, notes=(hostile,)), out)
+    told = [line for line in captured.get().splitlines() if "[bold]it" in line]
+    assert len(told) == 2
+    assert all("failed" in line and line.isprintable() for line in told)

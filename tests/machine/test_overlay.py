@@ -237,3 +237,26 @@ def test_a_tree_is_shown_inside_and_never_written_to(root, tmp_path):
     overlay.seal()
     (overlay.layers[1].upper / "cache").write_text("y")
     assert overlay.changed() == ["/usr/app/cache"]
+
+
+class TestLanguage:
+    @pytest.mark.parametrize("name", ["etc/locale.conf", "etc/default/locale"])
+    def test_messages_are_plain_and_the_rest_stays(self, overlay, root, name):
+        (root / name).parent.mkdir(exist_ok=True)
+        (root / name).write_text("LANG=de_DE.UTF-8\nLC_MESSAGES=de_DE.UTF-8")
+        quiet.prepare(overlay, keep=frozenset())
+        lines = (upper(overlay) / name).read_text().splitlines()
+        assert dict(line.split("=") for line in lines) == {"LANG": "de_DE.UTF-8", "LC_MESSAGES": "C"}
+        assert (root / name).read_text().endswith("de_DE.UTF-8")
+
+    def test_debians_link_stays_one(self, overlay, root):
+        (root / "etc/locale.conf").write_text("LANG=de_DE.UTF-8\n")
+        (root / "etc/default").mkdir()
+        (root / "etc/default/locale").symlink_to("../locale.conf")
+        quiet.prepare(overlay, keep=frozenset())
+        assert (upper(overlay) / "etc/locale.conf").read_text() == "LANG=de_DE.UTF-8\nLC_MESSAGES=C\n"
+        assert not (upper(overlay) / "etc/default/locale").exists()
+
+    def test_none_is_made(self, overlay):
+        quiet.prepare(overlay, keep=frozenset())
+        assert not (upper(overlay) / "etc/locale.conf").exists()

@@ -22,12 +22,15 @@ FAILED = Tries(failed=3, reason="it broke", trial="0003", suspects=("D09", "D04 
 
 
 class Service:
-    """Stands for a walk: a candidate passes when `works` says so of its lines."""
+    """Stands for a walk: a candidate passes when `works` says so of its lines, unless its machine is in `lost`."""
 
-    def __init__(self, scenario, works: Callable[[set[str]], bool], open_text: str = OPEN) -> None:
+    def __init__(
+        self, scenario, works: Callable[[set[str]], bool], open_text: str = OPEN, lost: frozenset[int] = frozenset()
+    ) -> None:
         self.scenario = scenario
         self.works = works
         self.open_text = open_text
+        self.lost = lost
         self.candidates: list[set[str]] = []
         self.attempts = SimpleNamespace()
 
@@ -44,6 +47,8 @@ class Service:
             self.candidates.append(lines)
             passed = self.works(lines)
             outcome = Outcome.PASS if passed else Outcome.FAIL
+            if len(self.candidates) in self.lost:
+                outcome = Outcome.UNRESOLVED
             observation = SimpleNamespace(exposure=None)
             found.append((Verdict(outcome, "" if passed else "it broke", trial_id="0009"), observation))
         return found
@@ -120,6 +125,35 @@ def test_passing_sometimes_is_tried_twice_as_often(scenario):
     outcomes = iter([True, False, True, True, True, True])
     tries = recheck(Service(scenario, lambda lines: next(outcomes))).as_accepted()
     assert (tries.passed, tries.failed, tries.works) == (5, 1, True)
+
+
+@pytest.mark.parametrize("passes", [True, False])
+def test_a_lost_machine_is_no_try(scenario, passes):
+    tries = recheck(Service(scenario, lambda lines: passes, lost=frozenset({1, 2}))).as_accepted()
+    assert (tries.passed, tries.failed) == ((3, 0) if passes else (0, 3))
+    assert (tries.works, tries.broken) == (passes, not passes)
+
+
+def test_machines_that_are_always_lost_say_nothing(scenario):
+    service = Service(scenario, lambda lines: True, lost=frozenset(range(100)))
+    assert not recheck(service).as_accepted().clear
+    assert len(service.candidates) == 6
+
+
+@pytest.mark.parametrize("lost", range(1, 8))
+def test_a_machine_lost_on_the_way_blames_nobody_else(scenario, lost):
+    service = Service(scenario, lambda lines: "D17=yes" not in lines, lost=frozenset({lost}))
+    assert blamed(service) == {"D17"}
+
+
+@pytest.mark.parametrize("passes", [True, False])
+def test_what_a_deadline_cut_off_says_nothing(scenario, passes):
+    service = Service(scenario, lambda lines: passes)
+    made = recheck(service)
+    made.stopped = lambda: len(service.candidates) >= 2
+    tries = made.as_accepted()
+    assert tries.count == 2
+    assert not tries.clear
 
 
 def test_a_service_that_fails_by_itself_is_tried_until_it_is_clear(scenario):

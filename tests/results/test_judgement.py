@@ -64,6 +64,22 @@ def test_one_failure_of_two_is_not_enough_to_wake_anybody(accepted):
     assert word(Evidence(accepted, tries=Tries(failed=1, reason="x"))) is Word.UNDECIDED
 
 
+@pytest.mark.parametrize(
+    ("tries", "why"),
+    [
+        (Tries(passed=1, least=3), "passed 1 of 1: too few to tell, 3 are needed"),
+        (Tries(failed=2, reason="step save: EROFS", least=3), "passed 0 of 2: step save: EROFS"),
+        (Tries(least=3), "was not tried"),
+    ],
+)
+def test_too_few_tries_say_nothing(accepted, tries, why):
+    """Machines were lost, or the deadline came: neither is a pass or a failure."""
+    assert not tries.clear
+    judged = judge_night(Evidence(accepted, tries=tries))
+    assert judged.word is Word.UNDECIDED
+    assert judged.reason == f"what was accepted {why}"
+
+
 def test_it_works_only_sometimes(accepted):
     judged = judge_night(Evidence(accepted, tries=SOMETIMES))
     assert judged.word is Word.UNDECIDED

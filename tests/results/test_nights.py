@@ -2,10 +2,12 @@
 
 import pytest
 
+from harness import nightly
 from harness.errors import UsageError
-from harness.results import nights
+from harness.results import accepted, nights
 from harness.results.judgement import Word
 from harness.results.nights import Night, Service
+from tests.systemd import tiny
 
 NAMES = [f"202601{day:02}-020000" for day in range(1, 6)]
 
@@ -42,6 +44,27 @@ def test_the_oldest_go(results):
 def test_the_newest_never_goes(results):
     nights.prune(results, 0)
     assert [item.name for item in nights.read(results)] == NAMES[-1:]
+
+
+def test_tonight_stays_although_the_clock_was_set_back(results):
+    tonight = night("20200101-000500")
+    tonight.write(results)
+    assert nights.prune(results, len(NAMES), spare=tonight.name) == []
+    assert [path.name for path in nights.prune(results, 2, spare=tonight.name)] == NAMES[:3]
+    assert [item.name for item in nights.read(results)] == [tonight.name, *NAMES[3:]]
+
+
+def test_what_one_service_brings_with_it_does_not_end_the_night(tmp_path):
+    one = tiny.write(tmp_path)
+    other = one.with_name("other.toml")
+    other.write_text("format = 1\n")
+    file = accepted.path_of(tmp_path, "tiny")
+    file.parent.mkdir()
+    file.write_text("[" * 100_000)  # nobody foresees that: it is no error of JSON
+    spent = nightly.run([one, other], nightly.Plan(tmp_path, seed=1))
+    assert {item.scenario: item.word for item in spent.services} == {"tiny": Word.UNDECIDED, "other": Word.UNDECIDED}
+    assert any(item.reason.startswith("could not be tried: RecursionError") for item in spent.services)
+    assert list(nights.read(tmp_path)) == [spent]
 
 
 def test_only_what_a_night_made_is_deleted(results, tmp_path):

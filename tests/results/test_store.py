@@ -158,8 +158,9 @@ class TestUnfinished:
         assert found is not None
         assert found.folder == store.folder
 
-    def test_not_with_what_is_done(self, tmp_path):
-        self.make(tmp_path, state="done")
+    @pytest.mark.parametrize("state", ["done", "failed"])
+    def test_not_with_what_has_ended(self, tmp_path, state):
+        self.make(tmp_path, state=state)
         assert Store.unfinished(tmp_path, "tiny", "abc") is None
 
     def test_not_with_another_identity(self, tmp_path):
@@ -174,6 +175,14 @@ class TestUnfinished:
         self.make(tmp_path)
         self.make(tmp_path, state="done")
         assert Store.unfinished(tmp_path, "tiny", "abc") is None
+
+    @pytest.mark.parametrize("state", ["running", "done", "failed"])
+    def test_past_one_of_another_identity(self, tmp_path, state):
+        older = self.make(tmp_path, state="partial")
+        self.make(tmp_path, identity="abc limits", state=state)
+        found = Store.unfinished(tmp_path, "tiny", "abc")
+        assert found is not None
+        assert found.folder == older.folder
 
     def test_a_damaged_one_is_passed_over(self, tmp_path):
         older = self.make(tmp_path)

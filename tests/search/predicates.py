@@ -1,9 +1,11 @@
 """Fake services for the search: a predicate on sets of keys in place of a machine."""
 
 from collections.abc import Callable, Iterable, Sequence
+from itertools import count
+from random import Random
 
 from harness.judge.verdict import Outcome, Verdict
-from harness.search.options import Option
+from harness.search.options import Attempt, Option
 
 LOST = Verdict(Outcome.UNRESOLVED, "machine lost")
 
@@ -33,6 +35,45 @@ class Predicate:
     @property
     def tried(self) -> list[frozenset[str]]:
         return [candidate for batch in self.batches for candidate in batch]
+
+
+class Stored:
+    """An `attempt` over `works` that loses machines by chance and stores the trials, as harness/attempts.py does.
+
+    The n-th request for a candidate takes its n-th trial; one whose machine was lost is made again.
+    """
+
+    def __init__(self, works: Attempt[str], chance: Random, losing: float = 0.05) -> None:
+        self._works = works
+        self._chance = chance
+        self._losing = losing
+        self._kept: dict[tuple[frozenset[str], int], Verdict] = {}
+        self._given: dict[frozenset[str], set[int]] = {}
+        self.trials = 0
+        self.lost = 0
+
+    def again(self) -> None:
+        """From the beginning: what is stored is served, and what is missing is tried."""
+        self._given.clear()
+
+    def __call__(self, candidates: Sequence[frozenset[str]]) -> list[Verdict]:
+        wanted = [(candidate, self._number(candidate)) for candidate in candidates]
+        return [self._kept.get(each) or self._try(*each) for each in wanted]
+
+    def _number(self, candidate: frozenset[str]) -> int:
+        given = self._given.setdefault(candidate, set())
+        number = next(number for number in count() if number not in given)
+        given.add(number)
+        return number
+
+    def _try(self, candidate: frozenset[str], number: int) -> Verdict:
+        self.trials += 1
+        if self._chance.random() < self._losing:
+            self.lost += 1
+            self._given[candidate].discard(number)
+            return LOST
+        (self._kept[candidate, number],) = self._works([candidate])
+        return self._kept[candidate, number]
 
 
 def without(*breaking: str) -> Callable[[frozenset[str]], bool]:

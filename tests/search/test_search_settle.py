@@ -5,7 +5,7 @@ from random import Random
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from predicates import LOST, Predicate, flat, without
+from predicates import LOST, Predicate, Stored, flat, without
 
 from bench.search import settled
 from harness.judge.verdict import Outcome, Verdict
@@ -113,9 +113,32 @@ def test_what_never_confirms_is_said_to_be_unconfirmed():
     assert settled.confirmed is Outcome.FAIL
 
 
-def test_a_machine_lost_in_confirming_is_no_failure():
-    settled = settle(flat(LETTERS), Predicate(without("c")), confirm=lambda candidates: [LOST] * len(candidates))
+@pytest.mark.parametrize("reliability", [RELIABLE, Reliability(20, 1)])
+def test_a_confirming_run_whose_machine_was_lost_is_made_again(reliability):
+    works, asked = Predicate(without("c")), []
+
+    def confirm(candidates):
+        asked.extend(candidates)
+        verdicts = works(candidates)
+        return [LOST, *verdicts[1:]] if len(asked) == len(candidates) else verdicts
+
+    settled = settle(flat(LETTERS), works, confirm=confirm, reliability=reliability)
+    assert (settled.result.stop, settled.confirmed) == (Stop.TIGHT, Outcome.PASS)
+    assert [verdict.outcome for verdict in settled.verdicts] == [Outcome.PASS] * 3
+    assert len(asked) == 1 + 3
+
+
+@pytest.mark.parametrize("reliability", [RELIABLE, Reliability(20, 1)])
+def test_a_machine_lost_in_confirming_is_no_failure(reliability):
+    """The run is cut off where it is: what was found so far can be gone on with."""
+
+    def confirm(candidates):
+        return [LOST] * len(candidates)
+
+    settled = settle(flat(LETTERS), Predicate(without("c")), confirm=confirm, reliability=reliability)
     assert settled.confirmed is Outcome.UNRESOLVED
+    assert settled.result.stop is Stop.MACHINE_LOST
+    assert set(settled.result.accepted) == set(LETTERS) - {"c"}
 
 
 def test_a_budget_that_runs_out_leaves_the_rest_undecided():
@@ -158,6 +181,42 @@ def test_the_errors_of_the_test_are_as_asked(rate):
 
 def test_a_lost_machine_leaves_a_candidate_undecided():
     assert Sequential(lambda candidates: [LOST] * len(candidates), SequentialTest(0.05))([frozenset("a")]) == [LOST]
+
+
+def test_what_was_tried_before_a_machine_was_lost_counts():
+    asked, answers = [], iter([Verdict(Outcome.PASS, trial_id="kept"), LOST])
+
+    def attempt(candidates):
+        asked.append(len(candidates))
+        return [next(answers, Verdict(Outcome.PASS)) for _ in candidates]
+
+    sequential = Sequential(attempt, SequentialTest(0.05))
+    assert sequential([frozenset("a")]) == [LOST]
+    (tried,) = sequential.try_all([frozenset("a")])
+    assert [verdict.trial_id for verdict in tried.passed] == ["kept", ""]
+    assert asked == [2, 1]
+    sequential([frozenset("a")])  # asked for once more, it is tried anew
+    assert asked == [2, 1, 2]
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.1])
+def test_walking_over_what_is_stored_is_the_same_walk_whatever_was_lost(rate):
+    reliability, lost = (Reliability(20, round(20 * rate)) if rate else RELIABLE), 0
+    for seed in range(40):
+        chance = Random(f"{rate}/{seed}")
+
+        def works(candidate, chance=chance):
+            breaks = "c" in candidate or {"e", "h"} <= candidate
+            return not breaks and chance.random() >= rate
+
+        attempt = Stored(Predicate(works), chance)
+        first = settle(flat(LETTERS), attempt, measure=lambda: reliability, reliability=reliability)
+        attempt.again()
+        lost, trials = lost + attempt.lost, attempt.trials
+        again = settle(flat(LETTERS), attempt, measure=lambda: reliability, reliability=reliability)
+        assert attempt.trials == trials
+        assert (again.result.accepted, again.confirmed) == (first.result.accepted, first.confirmed)
+    assert lost > 20
 
 
 def test_a_refusal_says_in_how_many_trials_it_failed():

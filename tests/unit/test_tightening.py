@@ -232,6 +232,21 @@ def test_calls_that_the_allow_list_lets_through_are_offered_one_by_one() -> None
     assert all(ALLOW in found[f"SystemCallFilter -{call}"].requires for call in calls)
 
 
+def test_an_allow_list_is_offered_the_groups_that_are_in_a_group_it_names() -> None:
+    groups = {**GROUPS, "@clock": ["settimeofday"], "@raw-io": ["iopl"], "@reboot": ["reboot"]}
+    groups["@privileged"] = [*GROUPS["@privileged"], *groups["@clock"]]
+
+    def denied(own: str) -> set[str]:
+        unit = parse(f"[Service]\nExecStart=/bin/true\nSystemCallFilter={own}\n")
+        start = Start.of(unit, StartKind.SHIPPED, groups=groups)
+        found = (offer.tightening for offer in offers(load(), version=252, start=start))
+        return {item for step in found if step.directive == "SystemCallFilter" for item in step.items}
+
+    assert denied("@system-service @privileged") - denied("@system-service") == {"@clock", "@reboot"}
+    assert "@clock" in denied("read settimeofday")
+    assert "@raw-io" not in denied("@system-service @privileged")
+
+
 def test_shares_of_a_group_add_up_to_the_risk_of_the_group() -> None:
     found = filters(GROUPS)
     works = (1 - found["SystemCallFilter -chown"].risk) * (1 - found["SystemCallFilter -setuid"].risk)

@@ -80,6 +80,17 @@ def test_a_path_in_a_comment_does_not_cut_a_file_in_two() -> None:
     assert parse_cat(CAT).get("Service", "ExecStart") == "/usr/bin/web"
 
 
+@pytest.mark.parametrize("own", ["/lib/systemd/system/web.service", "/etc/systemd/system/web.service"])
+def test_a_file_may_begin_by_naming_itself(own: str) -> None:
+    path = "/lib/systemd/system/web.service"
+    more = "/etc/systemd/system/web.service.d/10-more.conf"
+    unit = parse_cat(
+        f"# {path}\n# {own}\n[Service]\nExecStart=/usr/bin/web\n\n"
+        f"# {more}\n# Written by hand.\n# {more}\n[Service]\nNice=1\n"
+    )
+    assert [(a.key, a.source, a.line) for a in unit.assignments] == [("ExecStart", path, 3), ("Nice", more, 4)]
+
+
 def test_an_empty_assignment_resets_a_list() -> None:
     unit = parse("[Service]\nA=1\nA=2\nA=\nA=3\nB=1\nB=\n")
     assert unit.values("Service", "A") == ("3",)
