@@ -27,7 +27,7 @@ _MASKS = (
     # name that a mailer gives to a message.
     (re.compile(r"(?<=[<=])(?=[\w+/]*[a-z])(?=[\w+/]*[A-Z])(?=[\w+/]*\d)[\w+/]{8,}={0,2}"), "<id>"),
     (re.compile(r"(?<![\w-])(?=[\w-]*[a-z])(?=[\w-]*[A-Z])(?=[\w-]*\d)[\w-]{12,}"), "<id>"),
-    (re.compile(r"(?<=[\s=:(])[-+](?=\d)"), ""),
+    (re.compile(r"(?<![^\s=:(\[])[-+](?=\d)"), ""),
     # A duration or a size has another unit, and a fraction or none, each time: 987µs, 1.2ms, 1m2.5s; 800K, 1.2M.
     (re.compile(r"(?<![\w.])(?:\d+(?:\.\d+)?(?:[nuµμm]?s|m|h))+\b"), "<n>s"),
     (re.compile(r"(?<![\w.])\d+(?:\.\d+)?( ?)(?:[KMGT]i?B?|B)\b", re.IGNORECASE), r"<n>\1B"),

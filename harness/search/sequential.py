@@ -112,7 +112,8 @@ class Tried:
         if self.lost is not None and (decided is None or count < self.least):
             return self.lost
         failed = decided is Outcome.FAIL
-        told = (self.failed if failed else self.passed)[-1]
+        # By the trial, as after a lost machine they arrive in another order than they are walked over again.
+        told = max(self.failed if failed else self.passed, key=lambda verdict: verdict.trial_id)
         if not failed:
             return told
         return replace(told, reason=f"{told.reason} (failed in {len(self.failed)} of {count} trials)")

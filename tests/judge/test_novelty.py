@@ -28,6 +28,7 @@ from tests.judge.facts import line
         ("low on memory: 512 KiB left", "low on memory: 1.5 GiB left"),
         ("clock is off by -0.003", "clock is off by 0.017"),
         ("clock is off by +12, load=-3", "clock is off by 7, load=4"),
+        ("-0.5% of clock [-3]", "12% of clock [4]"),
         ("took 1.5e-05 of 3", "took 2 of 3.5"),
         ("cannot open tmpk3j5x9ab", "cannot open tmpabcdefgh"),  # tempfile of Python
         ("cannot open /tmp/tmp.AbCdEfGhIj", "cannot open /tmp/tmp.x1Y2z3W4v5"),  # mktemp(1)
