@@ -207,8 +207,13 @@ class Machine:
             )
 
     def entry(self) -> list[str]:
-        """The start of a command line that runs the rest inside the machine."""
-        return ["nsenter", "-t", str(self.leader), *"-m -p -u -i -C -n -r -w --".split()]
+        """The start of a command line that runs the rest inside the machine, without what is withheld from it."""
+        # nsenter(1) keeps the harness's own capabilities: a step that sets the clock would set the host's.
+        withheld = ",".join(
+            f"-{name.removeprefix('CAP_').lower()}" for name in WITHHELD if name not in self.spec.capabilities
+        )
+        dropped = ["setpriv", f"--bounding-set={withheld}", f"--inh-caps={withheld}", "--"] if withheld else []
+        return [*dropped, "nsenter", "-t", str(self.leader), *"-m -p -u -i -C -n -r -w --".split()]
 
     def run(self, argv: Sequence[str], *, timeout_s: float = 60.0, kept_bytes: int = shell.KEPT_BYTES) -> shell.Output:
         """Run a command inside, as root, beside the units. Raises MachineError when the machine is gone."""

@@ -103,9 +103,12 @@ class MachineCgroups:
                 devices.restrict_v2(path)
                 (path / "launch").mkdir()
                 (path / "boot").mkdir()
-            for path in (*self.control, *self.workload):
-                path.mkdir()
-                _inherit_cpuset(path)
+            for tree, *beside in zip(self.trees, self.control, self.workload, strict=True):
+                for path in beside:
+                    path.mkdir()
+                    _prepare(tree, path)
+                    if tree.hands_on:
+                        devices.restrict_v2(path)
         except OSError as error:
             self.remove()
             raise MachineError(
@@ -188,11 +191,14 @@ def _kill(pid: int) -> None:
 
 
 def pids_below(path: Path) -> list[int]:
-    """Processes in the cgroup `path` and those below it; empty when it is gone."""
+    """Processes in the cgroup `path` and those below it; empty when it is gone.
+
+    One of another PID namespace is listed as 0 there (v2), which kill(2) would take for the caller's own group.
+    """
     pids = []
     for directory in _directories(path):
         try:
-            pids += [int(word) for word in (directory / "cgroup.procs").read_text().split()]
+            pids += [int(word) for word in (directory / "cgroup.procs").read_text().split() if word != "0"]
         except OSError:
             continue  # removed between listing and reading
     return pids

@@ -14,7 +14,9 @@ from harness.machine.cgroup import PREFIX, hierarchies, remove_tree
 from harness.machine.overlay import Overlay
 
 SCRATCH = Path("/var/tmp")
-NAME = re.compile(r"harness-(\d+)-(\d+)-\d+.*")  # process id and start time of the owner, and a number
+# Process id and start time of the owner, its PID namespace unless that is the host's first one, and a number.
+NAME = re.compile(r"harness-(\d+)-(\d+)(n\d+)?-\d+.*")
+FIRST_NAMESPACE = "pid:[4026531836]"  # PROC_PID_INIT_INO of include/linux/proc_ns.h
 # In each folder made here: by its name alone one of the user's, such as one with a date, could be taken for ours.
 MARK = ".harness"
 _sequence = itertools.count()
@@ -22,7 +24,7 @@ _sequence = itertools.count()
 
 def new_name() -> str:
     """A name for what this process makes outside itself; it tells whether its maker still lives."""
-    return f"{PREFIX}{os.getpid()}-{_start_ticks('self')}-{next(_sequence)}"
+    return f"{PREFIX}{os.getpid()}-{_start_ticks('self')}{_namespace()}-{next(_sequence)}"
 
 
 def new_scratch(name: str) -> Path:
@@ -65,13 +67,19 @@ def remove_leftovers() -> list[str]:
 
 def _start_ticks(pid: int | str) -> str:
     """Start time of a process in clock ticks since boot, field 22 of proc_pid_stat(5)."""
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[19]
+
+
+def _namespace() -> str:
+    """What tells the owners of different containers apart, whose process ids mean different processes."""
+    link = str(Path("/proc/self/ns/pid").readlink())
+    return "" if link == FIRST_NAMESPACE else "n" + link.removeprefix("pid:[").removesuffix("]")
 
 
 def _owner_lives(name: str) -> bool:
     match = NAME.fullmatch(name)
-    if match is None:
-        return True  # not one of ours
+    if match is None or (match[3] or "") != _namespace():
+        return True  # not one of ours, or of another container's: its process id means nothing here
     try:
         return _start_ticks(match[1]) == match[2]
     except OSError:

@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 
 from harness.errors import MachineError
 from harness.machine.processes import mounts_of
-from harness.machine.tree import resolve
+from harness.machine.tree import in_place, resolve
 from harness.mountinfo import Mount
 
 # Filesystems of the kernel's own making or of the network: never a lower layer. The machine gets fresh ones, or none.
@@ -30,6 +30,7 @@ LONGEST_LINE_BYTES = 4096
 COMPARED_BYTES, MOST_COMPARED_BYTES = 2**16, 2**26
 OPAQUE = "trusted.overlay.opaque"
 FRESH = ("dev", "proc", "run", "sys", "tmp", "var/tmp")
+MADE_AT_BOOT = frozenset({"dev", "proc", "run", "sys", "tmp"})  # a file system of its own is mounted there
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,11 @@ class Overlay:
             PurePosixPath("."),
             *mounts_below(root, mounts_of("self")),
         ]
-        self.layers = [self._layer(number, at, root / at) for number, at in enumerate(points)]
+        self.layers: list[Layer] = []
+        for number, at in enumerate(points):
+            if self.layers:  # what is around it may not show its mount point: that may lie in one that is no layer
+                self._make_parents(self._upper_of(at))
+            self.layers.append(self._layer(number, at, root / at))
         for directory in FRESH:
             self._fresh(directory)
         for path, tree in sorted((trees or {}).items()):
@@ -144,8 +149,14 @@ class Overlay:
                 os.setxattr(made, OPAQUE, b"y")  # what was hidden stays so
 
     def put(self, path: str, content: bytes, *, mode: int = 0o644, owner: tuple[int, int] = (0, 0)) -> None:
-        """Put a file into the machine's root before boot; parents are made as needed."""
-        target = self._upper_of(self.resolve(path))
+        """Put a file into the machine's root before boot; parents are made as needed.
+
+        It takes the place of a link into what is made new at boot: what is put there would be gone again.
+        """
+        at = self.resolve(path)
+        if at.parts[:1] and at.parts[0] in MADE_AT_BOOT:
+            at = PurePosixPath(in_place(self.root, path)).relative_to("/")
+        target = self._upper_of(at)
         self._make_parents(target.parent)
         target.unlink(missing_ok=True)  # a mask is a link to the host's own /dev/null: never write through it
         target.write_bytes(content)
@@ -166,6 +177,8 @@ class Overlay:
         self.layers = [layer for layer in self.layers if not layer.at.is_relative_to(at)]  # a mount of its own
         place = self._upper_of(at)
         self._make_parents(place.parent)
+        if place.is_dir() and not place.is_symlink():
+            shutil.rmtree(place)  # made for a mount there, or below
         os.mknod(place, stat.S_IFCHR, 0)  # a whiteout, as overlayfs itself makes one
 
     def seal(self) -> None:
@@ -197,7 +210,9 @@ class Overlay:
             if not upper.is_file():
                 return ""
             size = upper.stat().st_size
-            before = _in_common(lower, upper) if lower.is_file() else 0
+            # A log that was rotated begins as the root tree's file of the name it had before.
+            beside = lower.parent.iterdir() if lower.parent.is_dir() else ()
+            before = max((_in_common(each, upper) for each in (lower, *beside) if each.is_file()), default=0)
             if before == size:
                 return ""
             start = max(before, size - most_bytes)
@@ -257,4 +272,6 @@ def _above(layer: Layer) -> Iterator[PurePosixPath]:
     for directory, subdirectories, names in os.walk(layer.upper):
         at = PurePosixPath(os.path.relpath(directory, layer.upper))
         yield from (at / name for name in names)
-        yield from (at / name for name in subdirectories if not (layer.lower / at / name).is_dir())
+        for name in subdirectories:
+            if Path(directory, name).is_symlink() or not (layer.lower / at / name).is_dir():
+                yield at / name

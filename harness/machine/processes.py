@@ -23,6 +23,10 @@ def snapshot(leader: int, pids: Iterable[int], *, seen_at: str) -> list[Process]
     `leader` is the machine's systemd, whose namespaces theirs are compared with.
     """
     found = []
+    try:
+        level = len(status_fields(leader).get("NSpid", "").split()) - 1
+    except OSError:
+        return []
     for pid in pids:
         try:
             fields = status_fields(pid)
@@ -33,7 +37,7 @@ def snapshot(leader: int, pids: Iterable[int], *, seen_at: str) -> list[Process]
             continue
         found.append(
             Process(
-                pid=int(fields["NSpid"].split()[-1]),
+                pid=int(fields["NSpid"].split()[level]),  # not of a namespace of its own, where it may be 1
                 comm=fields["Name"],
                 uid=int(fields["Uid"].split()[1]),
                 gid=int(fields["Gid"].split()[1]),
@@ -63,7 +67,7 @@ def cpu_s(pids: Iterable[int]) -> float:
     ticks = 0
     for pid in pids:
         try:
-            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
         except OSError:
             continue
         ticks += sum(int(field) for field in fields[11:15])
@@ -150,6 +154,6 @@ def _socket_inodes(pid: int) -> set[str]:
 
 def _lines(path: Path) -> list[str]:
     try:
-        return path.read_text().splitlines()
+        return path.read_text(errors="replace").split("\n")  # names of Unix sockets are any bytes
     except OSError:
         return []

@@ -140,7 +140,7 @@ def _is_systemds(pid: int) -> bool:
     Until then it is called after the program, in brackets: exec_child() and sd-executor of systemd 252 to 257.
     """
     try:
-        name = Path(f"/proc/{pid}/comm").read_text()
+        name = Path(f"/proc/{pid}/comm").read_text(errors="replace")  # cut at 15 bytes, perhaps within a letter
     except OSError:
         return True  # gone: nothing tells whose descriptors they were
     return name.startswith(("(", "systemd-executo"))

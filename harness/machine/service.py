@@ -1,6 +1,8 @@
 """One service inside a machine, asked and steered through its systemd; answers are data, not prose."""
 
+import contextlib
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,15 +81,17 @@ class Service:
 
     def pids(self) -> list[int]:
         """Processes of the unit now, those below its cgroup too, as host process ids."""
-        key = next((key for key in ("pids", "name=systemd", "") if key in self._cgroups), None)
-        return pids_below(self._cgroups[key]) if key is not None else []
+        # With TasksAccounting=no it has none of the pids controller.
+        paths = (self._cgroups[key] for key in ("pids", "name=systemd", "") if key in self._cgroups)
+        return next((pids_below(path) for path in paths if path.is_dir()), [])
 
-    def cgroup_id(self) -> int | None:
-        """Inode of its cgroup in the v2 tree, which is what BPF calls the cgroup's id; None when it is gone."""
-        try:
-            return self._cgroups[""].stat().st_ino
-        except (KeyError, OSError):
-            return None
+    def cgroup_ids(self) -> set[int]:
+        """Inodes of its cgroup in the v2 tree and of those below, which a unit with Delegate= makes: BPF's ids."""
+        found = set()
+        for folder, _, _ in os.walk(self._cgroups.get("", "")):
+            with contextlib.suppress(OSError):
+                found.add(Path(folder).stat().st_ino)
+        return found
 
     def counters(self) -> Counters:
         """The cgroup counters now; they vanish with the cgroup when the unit stops."""

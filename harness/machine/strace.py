@@ -33,8 +33,11 @@ _FAILED = re.compile(r"\) += -1 E[A-Z]+ \(")
 _REFUSED = re.compile(r"\) += -1 (?:EPERM|EACCES|ENOSYS) \(")
 _CHANGING = frozenset(
     (
+        "creat",
         "mkdir",
         "mkdirat",
+        "mknod",
+        "mknodat",
         "rename",
         "renameat",
         "renameat2",
@@ -95,7 +98,7 @@ def seen(lines: Iterable[str]) -> Seen | None:
             peers.update(_INET.findall(told))
         elif call == "bind" and "sun_path=" in told:
             changed.add(_first_path(told.partition("sun_path=")[2]))
-        elif call in ("open", "openat"):
+        elif call in ("open", "openat", "openat2"):
             writes = re.search(r"\bO_(WRONLY|RDWR)\b", told) is not None
             if not (writes and failed):
                 (changed if writes else opened).add(path)

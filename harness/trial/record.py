@@ -1,6 +1,7 @@
 """What a trial collects on its way, and what is read from the machine at its end."""
 
 import json
+import os
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from harness.judge.novelty import template
 from harness.machine import processes
 from harness.machine.boot import Machine
 from harness.machine.kernel import KernelLog
+from harness.machine.overlay import Overlay
 from harness.machine.sampler import Sampler
 from harness.machine.service import Service, journal_lines, shortened
 from harness.observation import Counters, JournalLine, Observation, Process, StepResult
@@ -70,8 +72,7 @@ class Record:
         """Note the unit's processes and sockets now."""
         pids = service.pids()
         self.host_pids.update(pids)
-        if (cgroup_id := service.cgroup_id()) is not None:
-            self.cgroup_ids.add(cgroup_id)
+        self.cgroup_ids |= service.cgroup_ids()
         for process in processes.snapshot(service.machine.leader, pids, seen_at=at):
             key = process.pid, process.uid, process.gid, process.capabilities
             before = self.processes.get(key)
@@ -85,11 +86,11 @@ class Record:
         """Read journal, log files, kernel lines and written paths, while the machine is still there."""
         pids = frozenset(process.pid for process in self.processes.values())
         records = Service(machine, unit).journal()
-        written = machine.overlay.changed()
-        lines = _distinct(journal_lines(records, unit, pids), most=KEPT_LINES) + _log_files(machine, written)
+        changed = machine.overlay.changed()
+        lines = _distinct(journal_lines(records, unit, pids), most=KEPT_LINES) + _log_files(machine.overlay, changed)
         kernel_lines = kernel.lines(machine.name, self.host_pids)
         kept = tuple(kernel_lines[-KEPT_LINES:])
-        self.update(journal=tuple(lines), kernel=kept, written=tuple(written))
+        self.update(journal=tuple(lines), kernel=kept, written=readable(changed))
         return Raw(tuple(records), tuple(kernel_lines))
 
     def write_samples(self, folder: Path) -> None:
@@ -158,17 +159,24 @@ def _distinct(lines: Iterable[JournalLine], *, most: int) -> list[JournalLine]:
     return manager[-most:] + own[-most:]
 
 
-def _log_files(machine: Machine, written: Iterable[str]) -> list[JournalLine]:
+def readable(paths: Iterable[str]) -> tuple[str, ...]:
+    """Paths as text: names may be any bytes, and no drop-in or page can hold those that are not UTF-8."""
+    return tuple(os.fsencode(path).decode("utf-8", "replace") for path in paths)
+
+
+def _log_files(overlay: Overlay, written: Iterable[str]) -> list[JournalLine]:
     """What was appended to log files: many services log there and not to the journal.
 
     What holds a NUL is no text: /var/log/wtmp has records, whose bytes would read as a line that is new each time.
     """
     lines = []
+    logs = f"/{overlay.resolve('/var/log')}/"  # a link where logs have a disk of their own
     for path in written:
-        added = machine.overlay.added_text(path, most_bytes=LOG_BYTES) if path.startswith("/var/log/") else ""
+        added = overlay.added_text(path, most_bytes=LOG_BYTES) if path.startswith(logs) else ""
         texts = added.splitlines() if "\0" not in added else []
         found = [
-            JournalLine(priority=6, identifier=path, pid=None, message=shortened(text), from_manager=False)
+            JournalLine(priority=6, identifier=name, pid=None, message=shortened(text), from_manager=False)
+            for name in readable([path])
             for text in texts
         ]
         lines += _distinct(found, most=KEPT_FILE_LINES)

@@ -23,7 +23,7 @@ from harness.machine.tracer import Tracer
 from harness.machine.tracer import available as tracing_available
 from harness.observation import OWN_ADDRESS, Observation, Seen, Stage, StepResult
 from harness.scenario import Check, Companion, LifeCycle, Scenario
-from harness.trial.record import Record, StopTrial
+from harness.trial.record import Record, StopTrial, readable
 from harness.trial.workload import Workload, environment
 from harness.unit.dropin import FILE_NAME as DROP_IN
 from harness.unit.exposure import overall
@@ -179,7 +179,7 @@ def _lifetime(trial: Trial, service: Service, record: Record) -> None:
         for companion in trial.scenario.companions:
             _start_companion(companion, machine, workload, record)
         if trial.scenario.companions:
-            record.update(made_before=tuple(machine.overlay.new_directories()))
+            record.update(made_before=readable(machine.overlay.new_directories()))
         _start(trial, service, workload, record)
         _work(trial, service, workload, record)
     except StopTrial:

@@ -98,6 +98,14 @@ def test_put_over_a_mask_never_writes_through_it(overlay, tmp_path):
     assert stat.S_IMODE(outside.stat().st_mode) == 0o600
 
 
+@pytest.mark.parametrize("link", ["../run/systemd/resolve/stub-resolv.conf", "/dev/null", "/proc/self/mounts"])
+def test_put_takes_the_place_of_a_link_into_what_is_made_at_boot(overlay, root, link):
+    (root / "etc/linked").symlink_to(link)
+    overlay.put("/etc/linked", b"new")
+    placed = upper(overlay) / "etc/linked"
+    assert (placed.read_bytes(), placed.is_symlink()) == (b"new", False)
+
+
 def test_put_twice(overlay):
     overlay.put("/etc/file", b"one")
     overlay.put("/etc/file", b"two")
@@ -161,6 +169,21 @@ def test_added_text_is_what_was_appended(overlay, root):
     assert overlay.added_text("/var/log/none", most_bytes=100) == ""
 
 
+def test_a_rotated_log_has_only_what_was_added(overlay, root):
+    (root / "var/log/app.log").write_text("old line\nof the host meanwhile\n")
+    (root / "var/log/app.log.1").write_text("older line\n")
+    overlay.put("/var/log/app.log.1", b"old line\nnew line\n")
+    assert overlay.added_text("/var/log/app.log.1", most_bytes=100) == "new line\n"
+
+
+def test_a_link_to_a_directory_that_is_replaced_has_changed(overlay, root):
+    (root / "var/lib/current").symlink_to("/usr")
+    overlay.seal()
+    (upper(overlay) / "var/lib").mkdir(parents=True)
+    (upper(overlay) / "var/lib/current").symlink_to("/etc")
+    assert overlay.changed() == ["/var/lib/current"]
+
+
 def test_what_the_host_appends_meanwhile_is_not_what_was_added(overlay, root):
     (root / "var/log/app.log").write_text("old line\nof the host\nmuch of it\n")
     overlay.put("/var/log/app.log", b"old line\nof the trial\n")
@@ -217,6 +240,21 @@ class TestMounts:
         (tmp_path / "file").write_text("")
         where = [f"{tmp_path}/{name}" for name in ("run/x", "tmp", "var/tmp", "file", "gone")]
         assert self.below(tmp_path, *((name, "ext4") for name in (*where, "/elsewhere"))) == []
+
+
+def test_a_mount_in_one_that_is_no_layer_has_its_mount_point(root, tmp_path, monkeypatch):
+    """On the host it is there, in the network's file system, which no machine has."""
+    (root / "home/local").mkdir(parents=True)
+    (tmp_path / "scratch").mkdir()
+    lines = [f"1 0 8:1 / {root}/{at} rw - {kind} x rw\n" for at, kind in (("home", "nfs4"), ("home/local", "ext4"))]
+    monkeypatch.setattr("harness.machine.overlay.mounts_of", lambda pid: parse("".join(lines)))
+    overlay = Overlay(root, tmp_path / "scratch")
+    assert [str(layer.at) for layer in overlay.layers] == [".", "home/local"]
+    assert (upper(overlay) / "home/local").is_dir()
+    overlay.seal()
+    assert overlay.changed() == []
+    overlay.hide("/home/local")
+    assert (upper(overlay) / "home/local").is_char_device()
 
 
 def test_a_tree_is_shown_inside_and_never_written_to(root, tmp_path):

@@ -1,12 +1,17 @@
 """What is read from the host and from systemd: cgroup trees, counters, log records, sockets."""
 
+import os
+import socket
+from typing import cast
+
 import pytest
 
 from harness import mountinfo
+from harness.machine.boot import Machine
 from harness.machine.cgroup import hierarchies
 from harness.machine.counters import UnitFiles
-from harness.machine.processes import _address, snapshot
-from harness.machine.service import MESSAGE_CHARACTERS, journal_lines, message_text
+from harness.machine.processes import _address, snapshot, sockets
+from harness.machine.service import MESSAGE_CHARACTERS, Service, journal_lines, message_text
 
 HYBRID = """\
 31 23 0:28 / /sys/fs/cgroup rw - tmpfs tmpfs rw,mode=755
@@ -130,10 +135,37 @@ def test_processes_that_are_gone_are_left_out():
 def test_a_process_of_systemds_own_is_left_out(monkeypatch):
     """Before it becomes the unit's process it has neither its name nor its confinement."""
     fields = {"NSpid": "7", "Uid": "0 0 0 0", "Gid": "0 0 0 0", "CapEff": "0", "CapBnd": "0", "State": "S (sleeping)"}
-    names = iter(["(tiny)", "systemd-executo", "tiny"])
+    names = iter(["systemd", "(tiny)", "systemd-executo", "tiny"])
     monkeypatch.setattr("harness.machine.processes.status_fields", lambda pid: {**fields, "Name": next(names)})
     monkeypatch.setattr("harness.machine.processes._namespace", lambda pid, kind: kind)
     assert [process.comm for process in snapshot(1, [7, 7, 7], seen_at="now")] == ["tiny"]
+
+
+def test_a_process_has_the_number_that_the_machine_knows(monkeypatch):
+    """A service may have a PID namespace of its own: its first process there is not the machine's manager."""
+    fields = {"Uid": "0 0 0 0", "Gid": "0 0 0 0", "CapEff": "0", "CapBnd": "0", "Name": "tiny"}
+    numbers = {50: "50\t2\t1", 70: "70\t9\t8\t1", 71: "71\t10\t9"}
+    monkeypatch.setattr("harness.machine.processes.status_fields", lambda pid: {**fields, "NSpid": numbers[pid]})
+    monkeypatch.setattr("harness.machine.processes._namespace", lambda pid, kind: kind)
+    assert [process.pid for process in snapshot(50, [70, 71], seen_at="now")] == [8, 9]
+
+
+def test_a_socket_with_a_name_that_is_no_utf_8():
+    with socket.socket(socket.AF_UNIX) as bound:
+        bound.bind(b"\0harness-caf\xe9-%d" % os.getpid())
+        assert "unix" in sockets(os.getpid(), [os.getpid()])
+
+
+def test_a_unit_without_a_cgroup_of_the_pids_controller(tmp_path):
+    """TasksAccounting=no, and Delegate=, whose cgroups below count too."""
+    (tmp_path / "unified/below").mkdir(parents=True)
+    (tmp_path / "unified/cgroup.procs").write_text("7\n")
+    (tmp_path / "unified/below/cgroup.procs").write_text("8\n")
+    service = Service(cast(Machine, None), "tiny.service")
+    assert (service.pids(), service.cgroup_ids()) == ([], set())
+    service._cgroups = {"pids": tmp_path / "pids", "": tmp_path / "unified"}
+    assert sorted(service.pids()) == [7, 8]
+    assert service.cgroup_ids() == {(tmp_path / name).stat().st_ino for name in ("unified", "unified/below")}
 
 
 def test_a_mount_point_with_blanks_and_letters_of_any_kind():

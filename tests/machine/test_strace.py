@@ -63,6 +63,20 @@ def test_code_that_was_written(line) -> None:
     assert found.writable_code
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        '1 openat2(AT_FDCWD, "/srv/made", {flags=O_WRONLY|O_CREAT, mode=0644, resolve=0}, 24) = 3',
+        '1 creat("/srv/made", 0644) = 3',
+        '1 mknodat(AT_FDCWD, "/srv/made", S_IFIFO|0644) = 0',
+    ],
+)
+def test_every_way_to_make_a_file(line) -> None:
+    found = seen([line])
+    assert found is not None
+    assert found.opened_for_writing == ("/srv/made",)
+
+
 def test_an_empty_log_tells_nothing() -> None:
     assert seen([]) is None
 

@@ -1,4 +1,8 @@
-from harness.trial.record import bounded
+from pathlib import PurePosixPath
+from typing import cast
+
+from harness.machine.overlay import Overlay
+from harness.trial.record import _log_files, bounded, readable
 
 
 def test_of_too_many_lines_the_middle_goes() -> None:
@@ -14,3 +18,19 @@ def test_few_lines_are_kept_whole() -> None:
 
 def test_one_line_that_is_too_long_is_not_kept_by_half() -> None:
     assert bounded(["a", "b" * 100, "c"], most=20) == ["a", "c"]
+
+
+def test_a_path_that_is_no_utf_8_can_be_written() -> None:
+    assert readable(["/srv/caf\udce9", "/srv/é"]) == ("/srv/caf\ufffd", "/srv/é")
+
+
+def test_logs_that_have_a_disk_of_their_own_are_read() -> None:
+    class Linked:
+        def resolve(self, path: str) -> PurePosixPath:
+            return PurePosixPath("data/log") if path == "/var/log" else PurePosixPath(path[1:])
+
+        def added_text(self, path: str, *, most_bytes: int) -> str:
+            return "a line\n"
+
+    lines = _log_files(cast(Overlay, Linked()), ["/data/log/app.log", "/data/logs", "/etc/x"])
+    assert [(line.identifier, line.message) for line in lines] == [("/data/log/app.log", "a line")]
