@@ -97,6 +97,11 @@ class Background:
             self._running.signal(signal.SIGKILL)
         self._running.wait()
 
+    def status(self) -> int:
+        """Exit status once it has ended, or minus the signal that ended it."""
+        self._running.wait()
+        return int(self._running.exit_code)
+
     def output(self) -> str:
         """What it printed on both streams; complete once it ended."""
         printed = b"".join(stream.content() for stream in self._streams)

@@ -17,6 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from harness.errors import MachineError
 from harness.machine import shell
 from harness.machine.kernel import syscall_name
 from harness.machine.leftovers import new_name, new_scratch
@@ -24,8 +25,9 @@ from harness.observation import Seen
 
 PROGRAMS = ("observe.bt", "observe_capabilities.bt")
 READY_TIMEOUT_S = 20.0
-STOP_TIMEOUT_S = 15.0
-STOP_AGAIN_S = 2.0
+STOP_TIMEOUT_S = 60.0
+# A second signal while it prints ends bpftrace at once, and it first detaches, for seconds on a busy host.
+STOP_AGAIN_S = 15.0
 AUDIT_ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}  # linux/audit.h
 # security_vm_enough_memory() asks for CAP_SYS_ADMIN in these and takes no for an answer (mm/util.c).
 ASKS_FOR_NOTHING = frozenset(
@@ -78,13 +80,16 @@ class Tracer:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def seen(self, cgroup_ids: Collection[int]) -> Seen | None:
-        """End the tracing and pick what the cgroups did; None when nothing could be traced."""
+        """End the tracing and pick what the cgroups did; None when nothing could be traced.
+
+        Raises MachineError when it ended before it had told all.
+        """
         if not self.attached[0]:
             return None
         maps: dict[str, dict[str, object]] = {}
         for running, output in self._running:
             if not _end(running):
-                return None
+                raise MachineError("the tracer did not end in time", hint="run again: it resumes")
             maps |= _maps(output)
         return _seen(maps, {str(number) for number in cgroup_ids}, with_capabilities=self.attached[1])
 
@@ -98,7 +103,7 @@ def _end(running: shell.Background) -> bool:
         again = time.monotonic() + STOP_AGAIN_S
         while running.is_alive() and time.monotonic() < again:
             time.sleep(0.02)
-    return not running.is_alive()
+    return not running.is_alive() and running.status() == 0
 
 
 def _maps(output: Path) -> dict[str, dict[str, object]]:
