@@ -19,7 +19,7 @@ from harness.errors import BaselineError, HarnessError, Interrupted
 from harness.recheck import Recheck
 from harness.results import accepted as accepted_file
 from harness.results import nights
-from harness.results.accepted import Accepted, limits_of
+from harness.results.accepted import Accepted, limits_set
 from harness.results.compare import causes, differences, moves
 from harness.results.judgement import Evidence, Word, judge_night
 from harness.results.nights import Night, Service
@@ -234,7 +234,7 @@ class _Evening:
     def _told(self) -> Service:
         judged, evidence, accepted = judge_night(self.evidence), self.evidence, self.accepted
         before = accepted.recommendation if accepted is not None else {}
-        limits = limits_of(evidence.now) if evidence.now is not None else limits_of(before)
+        limits = limits_set(evidence.now if evidence.now is not None else before)
         return Service(
             scenario=self.scenario.name,
             unit=self.scenario.unit,

@@ -100,7 +100,8 @@ def units(
     withheld = [name for name in WITHHELD if name not in _OF_THE_HARNESS | set(granted)]
     deadline = "" if minutes is None else f"TimeoutStartSec={round(minutes + SLACK_MINUTES)}min\n"
     service = _SERVICE.format(
-        command=command.replace("%", "%%").replace("$", "$$"),
+        # systemd reads escapes within quotes of either kind.
+        command=command.replace("\\", "\\\\").replace("%", "%%").replace("$", "$$"),
         folder=str(where).replace("%", "%%"),
         docs=(Path(__file__).resolve().parents[1] / "docs" / "nightly.md").as_uri().replace("%", "%%"),
         deadline=deadline,

@@ -259,16 +259,24 @@ def _exceeded(manager: Manager, after: str) -> Iterator[str]:
     """Limits that the unit exceeds as it runs now: systemd sets them at its reload, before anything is restarted."""
     last = {item.key: item.value for item in parse(after).assignments if item.section == "Service"}
     memory_bytes, tasks = held(manager)
-    most_bytes = parse_size(last.get("MemoryMax") or "infinity")
+    most_bytes = _number(parse_size, last.get("MemoryMax", ""))
     if most_bytes is not None and memory_bytes > most_bytes:
         holds = size_text(readable_size(memory_bytes))
         yield (
             f"{manager.unit} holds {holds} at this moment, more than MemoryMax={last['MemoryMax']}: production needs "
             "more than the workload of the run, and systemd's reload alone would have it killed"
         )
-    most_tasks = parse_count(last.get("TasksMax") or "infinity")
+    most_tasks = _number(parse_count, last.get("TasksMax", ""))
     if most_tasks is not None and tasks > most_tasks:
         yield f"{manager.unit} has {tasks} tasks now, more than TasksMax={most_tasks}: it could start no more"
+
+
+def _number(parsed: Callable[[str], int | None], text: str) -> int | None:
+    """None for what sets no number, such as a share of the host's."""
+    try:
+        return parsed(text)
+    except ValueError:
+        return None
 
 
 def _notes(run: Run, manager: Manager, after: str) -> Iterator[str]:

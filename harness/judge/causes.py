@@ -6,6 +6,7 @@ with the errno that was seen. Where nothing fits, nothing is named.
 """
 
 import errno
+import ipaddress
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -82,7 +83,9 @@ CALLS: Mapping[str, tuple[str, str]] = {
     "io_uring_setup": ("", ""),
     "getpriority": ("", ""),
 }
-EXECUTABLE_MEMORY = frozenset({"executable", "jit", "mprotect", "trampoline"})
+EXECUTABLE_MEMORY = frozenset({"executable", "jit", "mprotect", "trampoline", "commit_memory"})
+# PCRE in PHP, LuaJIT, and cffi in Python tell of it without an errno.
+NO_JIT = ("allocation of jit memory failed", "runtime code generation failed", "allocate write+execute memory")
 HIDING = frozenset({"hidden", "empty", "private"})
 
 
@@ -122,13 +125,18 @@ def _all(seen: Trace, unit: Denials, places: Mapping[str, Place]) -> Iterator[Ca
         if unit.is_set("NoNewPrivileges"):
             yield _cause("NoNewPrivileges", unit, ["NoNewPrivileges=no"], "a set-user-id program gained nothing")
         return
+    if any(words in seen.text.lower() for words in NO_JIT):
+        if unit.is_set("MemoryDenyWriteExecute"):
+            lines = ["MemoryDenyWriteExecute=no"]
+            yield _cause("MemoryDenyWriteExecute", unit, lines, "memory was to be made executable")
+        return
     if seen.errno in ("EROFS", "EACCES", "ENOENT", "EPERM") and seen.path:
         by_path = [cause for path in reversed(seen.paths) for cause in _of_path(seen, path, unit, places)]
         if by_path:
             yield from by_path
             return
     if seen.errno in ("EPERM", "EACCES", "EINVAL", "ENOSYS"):
-        by_call = list(_of_calls(seen, unit))
+        by_call = list(_of_calls(seen, unit, places))
         yield from by_call
         if by_call:
             return
@@ -205,20 +213,21 @@ def _closed(path: str, unit: Denials) -> bool:
     return unit.value("DevicePolicy") in ("closed", "strict") and path not in allowed
 
 
-def _of_calls(seen: Trace, unit: Denials) -> Iterator[Cause]:
+def _of_calls(seen: Trace, unit: Denials, places: Mapping[str, Place]) -> Iterator[Cause]:
     """Filters answer before the kernel looks at capabilities, and each of them answers for itself."""
-    called = [call for call in CALLS if call in seen.words]
+    called = [call for call in CALLS if call in seen.calls]
     for call in called:
         if unit.denies_call(call) and _same_errno(unit.errno_of_call(call), seen.errno):
             yield _cause("SystemCallFilter", unit, [f"SystemCallFilter={call}"], f"it denies {call} with {seen.errno}")
         directive, capability = CALLS[call]
-        yield from _of_switch(directive, seen, unit)
+        if directive != "RestrictSUIDSGID" or _may_own(seen.path, unit, places):
+            yield from _of_switch(directive, seen, unit)
         yield from _of_capability(capability, seen, unit)
     if (
         not called
         and seen.words & EXECUTABLE_MEMORY
         and unit.is_set("MemoryDenyWriteExecute")
-        and seen.errno != "EINVAL"
+        and seen.errno == "EPERM"
     ):
         yield _cause("MemoryDenyWriteExecute", unit, ["MemoryDenyWriteExecute=no"], "memory was to be made executable")
 
@@ -227,8 +236,15 @@ def _same_errno(value: str, name: str) -> bool:
     return value in (name, str(getattr(errno, name, "")))
 
 
+def _may_own(path: str, unit: Denials, places: Mapping[str, Place]) -> bool:
+    """Whether the unit may own what is at a path: nobody changes the mode of what belongs to others."""
+    place = places.get(path)
+    return place is None or (place.uid == 0) is unit.is_root
+
+
 def _of_switch(directive: str, seen: Trace, unit: Denials) -> Iterator[Cause]:
-    if not directive or seen.errno not in ("EPERM", "EACCES") or not unit.is_set(directive):
+    """All of these filters refuse with EPERM (src/shared/seccomp-util.c)."""
+    if not directive or seen.errno != "EPERM" or not unit.is_set(directive):
         return
     if directive == "RestrictNamespaces":
         kinds = [kind for kind in ("user", "net", "mnt", "pid", "uts", "ipc", "cgroup", "time") if kind in seen.words]
@@ -257,15 +273,19 @@ def _of_network(seen: Trace, unit: Denials) -> Iterator[Cause]:
     if seen.errno == "EAFNOSUPPORT" and unit.is_set("RestrictAddressFamilies"):
         families = {FAMILIES[word] for word in seen.words if word in FAMILIES}
         families |= {f"AF_{word[3:].upper()}" for word in seen.words if word.startswith("af_")}
-        if any(":" in address for address in seen.addresses):
+        if any(":" in address for address in seen.addresses) or "[::" in seen.text:
             families.add("AF_INET6")
         denied = sorted(family for family in families if unit.denies_family(family))
         if denied or not families:
             lines = [f"RestrictAddressFamilies={' '.join(denied)}"] if denied else []
             yield _cause("RestrictAddressFamilies", unit, lines, "it refuses sockets of a family with this errno")
     elif seen.errno in ("EPERM", "ETIMEDOUT", "EACCES"):
-        denied = [address for address in seen.addresses if unit.denies_address(address)]
-        if denied and seen.errno != "EACCES":
+        # A wildcard is what is bound to, and no packet's peer.
+        peers = [address for address in seen.addresses if not ipaddress.ip_address(address).is_unspecified]
+        denied = [address for address in peers if unit.denies_address(address)]
+        if seen.errno == "EPERM" and "bind" in seen.words and unit.value("SocketBindDeny") not in NO:
+            yield from _of_bind(seen, unit)
+        elif denied and seen.errno != "EACCES":
             yield _cause("IPAddressDeny", unit, [f"IPAddressAllow={denied[-1]}"], f"it blocks {denied[-1]}")
         elif "bind" in seen.words or "listen" in seen.words:
             yield from _of_bind(seen, unit)

@@ -12,7 +12,7 @@ from harness.unit.quantity import size_text
 from harness.unit.unitfile import written
 
 GROWTH = 1.25
-_RUNG_BELOW: dict[str, dict[str, str]] = {"ProtectSystem": {"full": "yes"}, "ProtectHome": {}}
+_RUNG_BELOW: dict[str, dict[str, str]] = {"ProtectSystem": {"strict": "full", "full": "yes"}, "ProtectHome": {}}
 _RUNGS_DOWN = {"ProtectProc": "default", "ProcSubset": "all", "PrivateTmp": "no"}
 
 

@@ -14,19 +14,24 @@ _TEXTS = {os.strerror(getattr(errno, name)).lower(): name for name in _NAMES} | 
     "timed out": "ETIMEDOUT",
     "i/o timeout": "ETIMEDOUT",
     "can't start new thread": "EAGAIN",
+    "unable to create native thread": "EAGAIN",
     "name resolution": "ENETUNREACH",
     "network unreachable": "ENETUNREACH",
 }
 # What shells print instead of the C library's own words.
 _TEXTS |= {"nonexistent directory": "ENOENT", "cannot fork": "EAGAIN"}
 _NUMBERS = {getattr(errno, name): name for name in _NAMES}
-_ERRNO = re.compile(r"\[Errno (\d+)\]|\b(E[A-Z]{3,})\b")
+_ERRNO = re.compile(r"\[Errno (\d+)\]|\b(E[A-Z]{3,})\b|\berrno=(\d+)")
 _PATH = re.compile(r"(?<![\w./:-])/(?:[\w.@+,~%-]+/)*[\w.@+,~%-]+/?")
 # Some programs quote with U+2018 to U+201D.
 _QUOTED = re.compile("['\"`\u2018\u201c](/[^'\"`\u2019\u201d]*)['\"`\u2019\u201d]")
 _IPV4 = re.compile(r"(?<![\d.])(?:\d{1,3}\.){3}\d{1,3}(?![\d.])")
 _IPV6 = re.compile(r"(?<![\w:])(?:[0-9a-f]{0,4}:){2,7}[0-9a-f]{1,4}(?![\w:])", re.IGNORECASE)
 _WORD = re.compile(r"[a-z_][a-z0-9_]{2,}")
+# A word by itself: `syslog-ng` names a program.
+_CALL = re.compile(r"(?<![\w-])[a-z_][a-z0-9_]{2,}(?![\w-])")
+# `from->to`, as Go writes a connection: only the peer is filtered.
+_OWN_END = re.compile(r"\S+->")
 _ENDED = re.compile(r"code=(?:killed|dumped), status=\d+/(\w+)")
 _EXITED = re.compile(r"code=exited, status=(\d+)/([A-Z_]+)")
 _KERNEL_CALL = re.compile(r"for the system call (\w+)")
@@ -35,12 +40,13 @@ _FOREIGN = re.compile(r"type=1326 .*\barch=([0-9a-f]+)")
 
 @dataclass(frozen=True)
 class Trace:
-    """What one line tells; empty where it does not. `call` is a system call that the line names."""
+    """What one line tells; empty where it does not. `calls` are words that may be system calls: none out of a path."""
 
     text: str
     errno: str = ""
     paths: tuple[str, ...] = ()
     words: frozenset[str] = frozenset()
+    calls: frozenset[str] = frozenset()
     addresses: tuple[str, ...] = ()
     signal: str = ""
     status: int | None = None
@@ -58,12 +64,14 @@ def trace(line: str) -> Trace:
     ended, exited = _ENDED.search(line), _EXITED.search(line)
     call, foreign = _KERNEL_CALL.search(line), _FOREIGN.search(line)
     paths = [found.rstrip("/") or "/" for found in (*_PATH.findall(_QUOTED.sub(" ", line)), *_QUOTED.findall(line))]
+    bare, peers = _PATH.sub(" ", _QUOTED.sub(" ", line)), _OWN_END.sub(" ", line)
     return Trace(
         text=line,
         errno=_errno(line),
         paths=tuple(paths),
         words=frozenset(_WORD.findall(line.lower())),
-        addresses=tuple(filter(_is_address, (*_IPV4.findall(line), *_IPV6.findall(line)))),
+        calls=frozenset(_CALL.findall(bare.lower())),
+        addresses=tuple(filter(_is_address, (*_IPV4.findall(peers), *_IPV6.findall(peers)))),
         signal="SIG" + ended[1] if ended else "",
         status=int(exited[1]) if exited else None,
         killed_for=call[1] if call else "",
@@ -81,7 +89,8 @@ def _is_address(text: str) -> bool:
 
 
 def _errno(line: str) -> str:
-    for number, name in _ERRNO.findall(line):
+    for bracketed, name, assigned in _ERRNO.findall(line):
+        number = bracketed or assigned
         known = _NUMBERS.get(int(number), "") if number else name if name in _NAMES else ""
         if known:
             return known

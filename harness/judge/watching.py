@@ -201,7 +201,7 @@ def _of_namespace(message: str, unit: Denials) -> Iterator[Cause]:
 def _of_limits(read: Trace, seen: Seen) -> list[Cause]:
     unit, usage = seen.unit, seen.usage
     if read.errno == "EMFILE" and unit.is_set("LimitNOFILE"):
-        return [_limit("LimitNOFILE", unit, "the process had as many files open")]
+        return [_files(unit, usage)]
     if read.errno == "EFBIG" and unit.is_set("LimitFSIZE"):
         return [_limit("LimitFSIZE", unit, "no file may grow beyond it")]
     if (
@@ -223,6 +223,18 @@ def _of_limits(read: Trace, seen: Seen) -> list[Cause]:
         if len(names) == 1:
             return [_limit(names[0], unit, "memory was refused, which MemoryMax= never does")]
     return []
+
+
+def _files(unit: Denials, usage: Usage) -> Cause:
+    """The soft limit is what refuses; a process that raised its own has passed it."""
+    soft, hard = unit.value("LimitNOFILESoft"), unit.value("LimitNOFILE")
+    told = "the process had as many files open"
+    if not soft.isdigit() or soft == hard or (usage.files_highest or 0) >= int(soft):
+        return _limit("LimitNOFILE", unit, told)
+    (more,) = relaxation.more("LimitNOFILE", soft)
+    value = int(more.partition("=")[2])
+    lines = (more if hard.isdigit() and value >= int(hard) else f"{more}:{hard}",)
+    return Cause("LimitNOFILE", unit.line("LimitNOFILE"), lines, f"{told} as its soft limit of {soft} allows")
 
 
 def _throttled(seen: Seen) -> tuple[str, list[Cause]] | None:

@@ -31,6 +31,7 @@ def confirm(trials: Trials) -> None:
         if found.slowdown[0] <= settings.slowdown_max:
             found.state = State.CONFIRMED
             _note_cliff(found, works=True)
+            _note_quota(found, works=True)
             _note_periods(found)
             return
         found.note(f"at the limits {found.slowdown[1]} is {found.slowdown[0]:.2f} times that without: raised")
@@ -77,6 +78,7 @@ def _eased(trials: Trials) -> bool:
     found.note(
         f"CPUQuota={limits.quota_percent}% held back {share:.0%} of {periods} periods of confirming runs: raised"
     )
+    _note_quota(found, works=False)
     found.limits = raised
     return True
 
@@ -106,6 +108,12 @@ def _note_cliff(found: Found, *, works: bool) -> None:
     """What runs at the limit say of the cliff too."""
     if found.memory_cliff is not None and found.limits.memory_bytes is not None:
         found.memory_cliff = found.memory_cliff.heard(found.limits.memory_bytes, works=works)
+
+
+def _note_quota(found: Found, *, works: bool) -> None:
+    """The same of the quota: what held the confirming runs back is not the one that does not."""
+    if found.quota is not None and found.limits.quota_percent is not None:
+        found.quota = found.quota.heard(found.limits.quota_percent, works=works)
 
 
 def _note_periods(found: Found) -> None:

@@ -92,6 +92,14 @@ def sample_of(runs: Sequence[Run], value: Callable[[Run], float | None]) -> Samp
     return Sample(usable, max(others, default=None), len(others))
 
 
+def filled(sample: Sample, runs: Sequence[Run], value: Callable[[Run], float | None]) -> Sample:
+    """`sample`, or where few runs count the values of censored ones too: "at least this much" scatters as well."""
+    if sample.runs >= bound.LEAST_RUNS:
+        return sample
+    known = tuple(v for run in runs if run.passed and (v := value(run)) is not None)
+    return replace(sample, values=known if len(known) > 1 else (sample.largest, sample.largest))
+
+
 def leak(runs: Sequence[Run]) -> Growth | None:
     """The typical growth, when most runs grew steadily to the end; None when they did not."""
     known = [run.growth for run in runs if run.growth is not None]

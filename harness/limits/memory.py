@@ -61,10 +61,10 @@ def _above(trials: Trials, cliff_bytes: float) -> int:
 
 
 def needed(trials: Trials) -> Sample:
-    """What cannot be reclaimed, from runs without limits; from censored ones where there are no others."""
+    """What cannot be reclaimed, from runs without limits; from censored ones too where there are few others."""
     sample = trials.found.needed
     assert sample is not None
-    return sample if sample.runs >= 2 else Sample((sample.largest, sample.largest), censored=sample.censored)
+    return fit.filled(sample, trials.found.measured, lambda run: run.needed_bytes)
 
 
 def _cliff(trials: Trials) -> Bracket:
@@ -104,6 +104,8 @@ def _hold(trials: Trials) -> Run | None:
         if run.passed:
             found.memory_cliff = cliff.heard(value, works=True)
             return run
+        if run.cause is Cause.FILES and trials.lighten(run):
+            continue
         if run.cause not in (Cause.MEMORY, Cause.OTHER):
             break
         found.memory_cliff = cliff.heard(value, works=False)

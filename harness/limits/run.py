@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING
 
+from harness.judge.culprits import evidence
+from harness.judge.traces import trace
 from harness.judge.verdict import Outcome, Verdict
 from harness.limits import growth
 from harness.limits.limitset import LimitSet
@@ -41,6 +43,7 @@ class Cause(Enum):
     MEMORY = "memory"
     TASKS = "tasks"
     CPU = "processor time"
+    FILES = "descriptors"
     OTHER = "not clear"
 
 
@@ -257,13 +260,18 @@ def _costs_s(observation: Observation) -> dict[str, float]:
 
 
 def _cause(observation: Observation, frame: pandas.DataFrame | None) -> Cause:
-    """Which limit a failure is due to, from counters and kernel lines, which on cgroup v1 outlive the unit's cgroup."""
+    """Which limit a failure is due to, from counters and kernel lines, which on cgroup v1 outlive the unit's cgroup.
+
+    Descriptors have no counter: there the service's own words tell.
+    """
     kernel = " ".join(observation.kernel)
     results = {observation.at_work.result, observation.after_stop.result}
     if observation.counters.oom_kills or OUT_OF_MEMORY in kernel or "oom-kill" in results:
         return Cause.MEMORY
     if observation.counters.forks_rejected or FORK_REJECTED in kernel:
         return Cause.TASKS
+    if any(trace(line).errno == "EMFILE" for line in evidence(observation)):
+        return Cause.FILES
     if frame is not None:
         if _stalled_share(frame, "memory_pressure_usec") > STALLED_SHARE:
             return Cause.MEMORY

@@ -13,7 +13,7 @@ def set_counts(trials: Trials) -> None:
     found = trials.found
     values: dict[str, int] = {}
     if trials.wants("TasksMax") and found.tasks is not None and found.tasks.seen:
-        values["tasks"] = found.tasks.count_bound
+        values["tasks"] = fit.filled(found.tasks, found.measured, lambda run: run.tasks).count_bound
     if trials.wants("LimitNOFILE") and found.files is not None and found.files.seen:
         values["files"] = fit.descriptors(found.files)
     if trials.settings.dedicated_user and trials.wants("LimitNPROC") and "tasks" in values:

@@ -67,14 +67,21 @@ class Trials:
         return max((run.peak_bytes or 0 for run in self.found.measured), default=0)
 
     def lighten(self, run: Run) -> bool:
-        """Leave out LimitNOFILE= and LimitNPROC=, which no counter speaks for, when a run failed and none says why."""
+        """Leave out LimitNOFILE= and LimitNPROC=, which no counter speaks for, when a run failed and none says why.
+
+        Where the service itself says that it had no descriptor left, that is LimitNOFILE= alone.
+        """
         found = self.found
-        silent = {"LimitNOFILE": found.limits.files, "LimitNPROC": found.limits.processes}
+        silent = {"LimitNOFILE": found.limits.files}
+        if run.cause is not Cause.FILES:
+            silent["LimitNPROC"] = found.limits.processes
         blamed = [name for name, value in silent.items() if value is not None and name not in found.refused]
-        if run.cause is not Cause.OTHER or not blamed:
+        if run.cause not in (Cause.OTHER, Cause.FILES) or not blamed:
             return False
         found.refused |= dict.fromkeys(blamed, run)
-        found.limits = found.limits.with_(files=None, processes=None)
+        found.limits = found.limits.with_(files=None)
+        if run.cause is Cause.OTHER:
+            found.limits = found.limits.with_(processes=None)
         return True
 
     def restore(self, limits: LimitSet) -> None:

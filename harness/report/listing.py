@@ -13,7 +13,7 @@ from harness.errors import UsageError
 from harness.report.plain import plain
 from harness.report.template import figure, seconds
 from harness.results import accepted as accepted_file
-from harness.results.accepted import limits_of
+from harness.results.accepted import limits_set
 from harness.results.folder import Run
 
 
@@ -74,7 +74,7 @@ def _listed(run: Run, accepted: set[str]) -> Listed:
         exposure_after=data.get("exposure_after"),
         trials=data.get("trials"),
         duration_s=data.get("duration_s", run.facts.get("duration_s")),
-        limits=" ".join(f"{item['directive']}={item['value']}" for item in limits_of(data)),
+        limits=" ".join(f"{item['directive']}={item['value']}" for item in limits_set(data)),
         is_accepted=run.name in accepted,
     )
 

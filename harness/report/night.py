@@ -1,6 +1,7 @@
 """A night on the terminal, and as a text file for Prometheus."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -79,11 +80,12 @@ def write_metrics(nights: Sequence[Night], path: Path) -> None:
 
 def metrics(nights: Sequence[Night]) -> str:
     """The text: one family after the other, each with its help and type (Prometheus exposition format)."""
-    newest: dict[str, tuple[Night, Service]] = {}
+    newest: dict[str, Service] = {}
+    tried: dict[str, tuple[Night, Service]] = {}
     for night in nights:
-        newest |= {item.scenario: (night, item) for item in night.services}
-    pairs = [newest[name] for name in sorted(newest)]
-    services = [service for _, service in pairs]
+        newest |= {item.scenario: item for item in night.services}
+        tried |= {item.scenario: (night, item) for item in night.services if item.trials}
+    services = [_known(newest[name], tried.get(name, (None, newest[name]))[1]) for name in sorted(newest)]
     families = [
         ("exposure", "Exposure as systemd says, 0 is best", _each(services, lambda item: item.exposure)),
         ("exposure_accepted", "The same of what was accepted", _each(services, lambda item: item.exposure_accepted)),
@@ -99,7 +101,7 @@ def metrics(nights: Sequence[Night]) -> str:
         (
             "checked_timestamp_seconds",
             "When the newest night that tried it began",
-            ((item, "", _timestamp(night.started_at)) for night, item in pairs),
+            ((item, "", _timestamp(tried[item.scenario][0].started_at)) for item in services if item.scenario in tried),
         ),
         (
             "accepted_timestamp_seconds",
@@ -110,6 +112,13 @@ def metrics(nights: Sequence[Night]) -> str:
         ("duration_seconds", "What it took", _each(services, lambda item: item.duration_s)),
     ]
     return "".join(_family(*family) for family in families)
+
+
+def _known(newest: Service, tried: Service) -> Service:
+    """What a night says of a service that it did not come to, beside what is still true of it."""
+    if newest.trials:
+        return newest
+    return replace(tried, word=newest.word, reason=newest.reason, trials=0, duration_s=newest.duration_s)
 
 
 def _each(services: Iterable[Service], value: Callable[[Service], float | None]) -> Iterator[Sample]:

@@ -114,6 +114,12 @@ def limits_of(recommendation: Mapping[str, Any]) -> list[dict[str, Any]]:
     return found
 
 
+def limits_set(recommendation: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The limits that the drop-in sets: what is not confirmed is a comment in it."""
+    state = (recommendation.get("limits") or {}).get("state")
+    return limits_of(recommendation) if state == State.CONFIRMED.value else []
+
+
 def bare(drop_in: str) -> str:
     """A drop-in without its comments: the candidate as it was tried."""
     return "".join(f"{line}\n" for line in drop_in.splitlines() if line and not line.startswith("#"))

@@ -332,3 +332,78 @@ def test_what_may_not_be_executed_is_bound_or_no_longer_closed(shown: dict[str, 
     found = looked("/srv/tool: Permission denied", places=places, **{"NoExecPaths": "/"} | shown)
     lines = [line for finding in found.findings for cause in finding.causes for line in cause.relaxation]
     assert lines[-1:] == ([relaxation] if relaxation else [])
+
+
+ANY = "0.0.0.0/0 ::/0"
+
+
+@pytest.mark.parametrize(
+    ("line", "shown", "cause"),
+    [
+        # A path and the name of a program are no system calls.
+        ("could not open '/var/named/chroot/x.pid': Permission denied", {"CapabilityBoundingSet": "cap_kill"}, ()),
+        ("syslog-ng: Error setting capabilities: Operation not permitted", {"ProtectKernelLogs": "yes"}, ()),
+        # Nobody changes the mode of what belongs to others; only EPERM is what these filters answer with.
+        ("chmod: changing permissions of '/srv/f': Operation not permitted", {"RestrictSUIDSGID": "yes"}, ()),
+        ("hook: executable '/srv/f': Permission denied", {"MemoryDenyWriteExecute": "yes"}, ()),
+        # Packets are filtered by their peer, and binding is none.
+        ("bind() to 0.0.0.0:80 failed (1: Operation not permitted)", {"IPAddressDeny": ANY}, ()),
+        (
+            "bind() to 0.0.0.0:80 failed (1: Operation not permitted)",
+            {"IPAddressDeny": ANY, "SocketBindDeny": "any"},
+            ("SocketBindDeny", "SocketBindAllow=any"),
+        ),
+        (
+            "write udp 10.0.2.15:4123->10.0.2.3:53: write: operation not permitted",
+            {"IPAddressDeny": ANY, "IPAddressAllow": "10.0.2.3/32"},
+            (),
+        ),
+        (
+            "socket() [::]:80 failed (97: Address family not supported by protocol)",
+            {"RestrictAddressFamilies": "AF_INET"},
+            ("RestrictAddressFamilies", "RestrictAddressFamilies=AF_INET6"),
+        ),
+        (
+            "socket() [::]:80 failed (97: Address family not supported by protocol)",
+            {"RestrictAddressFamilies": "AF_INET AF_INET6"},
+            (),
+        ),
+        ("mkdir /.cache: read-only file system", {"ProtectSystem": "strict"}, ("ProtectSystem", "ProtectSystem=full")),
+        # The soft limit is what refuses.
+        (
+            "accept4: Too many open files",
+            {"LimitNOFILE": "524288", "LimitNOFILESoft": "1024"},
+            ("LimitNOFILE", "LimitNOFILE=1281:524288"),
+        ),
+        # Words of JVM, PCRE, LuaJIT and Go.
+        (
+            "os::commit_memory(0x7f, 2555904, 1) failed; error='Operation not permitted' (errno=1)",
+            {"MemoryDenyWriteExecute": "yes"},
+            ("MemoryDenyWriteExecute", "MemoryDenyWriteExecute=no"),
+        ),
+        (
+            "preg_match(): Allocation of JIT memory failed, PCRE JIT will be disabled",
+            {"MemoryDenyWriteExecute": "yes"},
+            ("MemoryDenyWriteExecute", "MemoryDenyWriteExecute=no"),
+        ),
+        (
+            "runtime code generation failed, restricted kernel?",
+            {"MemoryDenyWriteExecute": "yes"},
+            ("MemoryDenyWriteExecute", "MemoryDenyWriteExecute=no"),
+        ),
+        (
+            "runtime: failed to create new OS thread (have 5 already; errno=11)",
+            {"TasksMax": "6"},
+            ("TasksMax", "TasksMax=8"),
+        ),
+        (
+            "java.lang.OutOfMemoryError: unable to create native thread: possibly out of memory",
+            {"TasksMax": "6"},
+            ("TasksMax", "TasksMax=8"),
+        ),
+    ],
+)
+def test_words_of_well_known_programs(line, shown, cause):
+    found = looked(line, places={"/": DIRECTORY, "/srv/f": Place(0o644, 105, False, False)}, **shown)
+    named = [(item.directive, *item.relaxation) for finding in found.findings for item in finding.causes]
+    assert named == ([cause] if cause else [])

@@ -6,7 +6,7 @@ from harness import samples
 from harness.judge.verdict import Outcome, Verdict
 from harness.limits.limitset import LimitSet
 from harness.limits.run import Cause, read
-from harness.observation import Counters, Load, Observation, Sampling, Stage, StepResult, UnitState
+from harness.observation import Counters, JournalLine, Load, Observation, Sampling, Stage, StepResult, UnitState
 from harness.unit.quantity import MIB
 
 PASS = Verdict(Outcome.PASS, reason="passed")
@@ -177,6 +177,7 @@ def test_no_samples():
         ({"kernel": ("oom-kill:constraint=CONSTRAINT_MEMCG,oom_memcg=/m/system.slice/x.service",)}, Cause.MEMORY),
         ({"counters": Counters(forks_rejected=3)}, Cause.TASKS),
         ({"kernel": ("cgroup: fork rejected by pids controller in /m/system.slice/x.service",)}, Cause.TASKS),
+        ({"journal": (JournalLine(3, "x", 7, "accept4: Too many open files", False),)}, Cause.FILES),
         ({}, Cause.OTHER),
     ],
 )

@@ -29,6 +29,12 @@ def test_systemd_has_nothing_to_complain_of(tmp_path, folder):
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_a_backslash_in_a_name_reaches_the_harness():
+    """systemd reads escapes within quotes of either kind: systemd.service(5), "Command lines"."""
+    text = schedule.units([r"/s/foo\x2dbar.toml"], calendar="daily", minutes=60).service
+    assert parse(text).get("Service", "ExecStart").endswith(r"'/s/foo\\x2dbar.toml'")
+
+
 def test_it_gives_way_and_has_an_end():
     unit = parse(units().service)
     assert unit.get("Service", "Nice") == "19"

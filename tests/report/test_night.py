@@ -3,6 +3,7 @@
 import io
 import json
 import re
+from datetime import UTC, datetime
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -55,6 +56,22 @@ class TestMetrics:
         assert {item.value for item in found["harness_limit_cpu_ratio"].samples} == {0.61}
         checked = {item.labels["scenario"]: item.value for item in found["harness_checked_timestamp_seconds"].samples}
         assert checked["notes"] - checked["redis"] == 86400
+
+    def test_a_service_that_a_night_did_not_come_to_was_not_checked_then(self, three):
+        late = Service("notes", "", Word.UNDECIDED, "not tried: the night's deadline has passed")
+        found = self.families([*three, Night("20260104-020000", "2026-01-04T02:00:00+00:00", 1.0, 7, (), (late,))])
+        (checked,) = (
+            item
+            for item in found["harness_checked_timestamp_seconds"].samples
+            if item.labels == {"scenario": "notes", "unit": "notes.service"}
+        )
+        assert checked.value == datetime(2026, 1, 3, 2, tzinfo=UTC).timestamp()
+        assert {item.labels["unit"] for item in found["harness_limit_memory_bytes"].samples} >= {"notes.service"}
+        assert {
+            item.labels["word"]
+            for item in found["harness_verdict"].samples
+            if item.labels["scenario"] == "notes" and item.value == 1
+        } == {"undecided"}
 
     def test_one_word_for_each(self, three):
         told = self.families(three)["harness_verdict"].samples
@@ -161,6 +178,11 @@ class TestListing:
         data = sample.sample().recommendation
         assert (items[1].state, items[1].trials) == ("tight", data["trials"])
         assert "MemoryMax=" in items[1].limits
+
+    def test_limits_that_are_not_confirmed_are_none(self, results):
+        file = results / "notes-20260101-000000" / "derived" / "recommendation.json"
+        sample.edit(file, lambda data: data["limits"].update(state="unconfirmed"))
+        assert [bool(item.limits) for item in listing.runs(results)] == [False, False, True]
 
     def test_printed(self, results):
         text = printed(listing.show, listing.runs(results))
