@@ -9,7 +9,15 @@ from pathlib import PurePosixPath
 from harness.judge.baseline import Baseline, ports
 from harness.observation import OWN_ADDRESS, Seen
 from harness.scenario import Scenario
-from harness.search.writable import SYSTEMS_OWN, WHOLE, by_unit, made_directories, own_directories, writable_paths
+from harness.search.writable import (
+    SYSTEMS_OWN,
+    WHOLE,
+    by_unit,
+    can_be_made,
+    made_entries,
+    own_directories,
+    writable_paths,
+)
 from harness.unit import catalogue
 from harness.unit.catalogue import ALLOW_LIST
 from harness.unit.needs import Emptied, Needs, below
@@ -96,11 +104,10 @@ def needs_of(
     own = own_directories(unit, scenario.unit)
     existing = {*tree, *own}
     writable = [path for path in writable_paths(used.written, before=idle, existing=existing) if not below(path, *own)]
-    made = by_unit(made_directories(baseline.written, before=idle, existing=existing), seen)
-    if not has_user:
-        # systemd would hand such a directory to root at each start, and take it from the workers it was given to.
-        writable += sorted({LASTING[directive] for directive, _ in made} - set(writable))
-        made = ()
+    entries = by_unit(made_entries(used.written, before=idle, existing=existing), seen)
+    # Of root systemd would hand such a directory to root at each start, and take it from the workers it was given to.
+    made = tuple(entry for entry in entries if has_user and can_be_made(entry, used.written))
+    writable += sorted({LASTING[directive] for directive, _ in set(entries) - set(made)} - set(writable))
     directories = own | {f"{LASTING[directive]}/{name}" for directive, name in made}
     spared = [*writable, *directories]
     programs = _found(own_programs(unit), tree)

@@ -57,23 +57,28 @@ def writable_paths(written: Iterable[str], *, before: Iterable[str], existing: I
     return tuple(sorted(path for path in found if not any(below(path, other) for other in found - {path})))
 
 
-def made_directories(
+def made_entries(
     written: Iterable[str], *, before: Iterable[str], existing: Iterable[str]
 ) -> tuple[tuple[str, str], ...]:
-    """Directories that the service makes below a shared one, as (directive, name) like `("CacheDirectory", "nginx")`.
+    """What the service makes below a shared directory, as (directive, name) like `("CacheDirectory", "nginx")`.
 
-    ReadWritePaths= cannot except what does not exist before the start; systemd can make it (systemd.exec(5)). Only what
-    something was written in is known to be a directory, and only one word without a colon can be one of such a list.
+    ReadWritePaths= cannot except what does not exist before the start. What is a directory systemd can make
+    (systemd.exec(5)); for anything else the shared directory itself has to be open.
     """
     there, ignored = frozenset(existing), frozenset(before)
     found = set()
     for path in written:
         for directive, base in LASTING.items():
-            name, _, inside = path.removeprefix(base + "/").partition("/")
-            made = path.startswith(base + "/") and inside and path not in ignored and f"{base}/{name}" not in there
-            if made and is_one_word(name):
+            name = path.removeprefix(base + "/").split("/")[0]
+            if path.startswith(base + "/") and path not in ignored and f"{base}/{name}" not in there:
                 found.add((directive, name))
     return tuple(sorted(found))
+
+
+def can_be_made(entry: tuple[str, str], written: Iterable[str]) -> bool:
+    """Whether systemd can make it: something was written in it, so it is a directory, and its name is one word."""
+    directive, name = entry
+    return is_one_word(name) and any(path.startswith(f"{LASTING[directive]}/{name}/") for path in written)
 
 
 def is_one_word(name: str) -> bool:

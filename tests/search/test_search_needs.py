@@ -113,10 +113,14 @@ def test_only_what_something_was_written_in_is_a_directory_for_systemd_to_make()
     """`StandardOutput=append:/var/log/thing.log` makes a file, of which systemd would make a directory."""
     relative = replace(SEEN, opened_for_writing=("fresh/data",))
     for seen in (relative, None):
-        assert needs("/var/log/thing.log", "/var/lib/fresh/data", seen=seen).directories == (
-            ("StateDirectory", "fresh"),
-        )
+        found = needs("/var/log/thing.log", "/var/lib/fresh/data", seen=seen)
+        assert (found.directories, found.writable) == ((("StateDirectory", "fresh"),), ("/var/log",))
         assert needs("/var/lib/two words/data", "/var/lib/a:b/data", seen=seen).directories == ()
+
+
+def test_a_file_that_root_makes_below_a_shared_directory_needs_that_open() -> None:
+    seen = replace(SEEN, opened_for_writing=("/var/lib/thing-state",))
+    assert needs("/var/lib/thing-state", seen=seen, has_user=False).writable == ("/var/lib",)
 
 
 def test_specifiers_of_what_the_unit_has_made() -> None:
