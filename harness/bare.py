@@ -112,10 +112,9 @@ class Bare:
         before = Baseline.of([*self._earlier, *self._passed])
         self._judge(further)
         novel = 0
-        for item in further:
+        for item, alone in zip(further, self.verdicts[len(self.verdicts) - len(further) :], strict=True):
             verdict = judge(self._scenario, item, catalogue=self._catalogue, baseline=before)
-            passes = judge(self._scenario, item, catalogue=self._catalogue).passed
-            novel += passes and verdict.failed and not (verdict.only_slow or verdict.glimpsed or verdict.missed)
+            novel += alone.passed and verdict.failed and not (verdict.only_slow or verdict.glimpsed or verdict.missed)
         self.templates = frozenset().union(*(templates(item.journal) for item in further))
         self.reliability = replace(self.reliability, failures=self.reliability.failures + novel)
         return self.reliability

@@ -15,7 +15,7 @@ from pathlib import Path
 from harness.deploy import record
 from harness.deploy.change import Change, lasting, put_back
 from harness.deploy.checks import Checks
-from harness.deploy.look import held, look
+from harness.deploy.look import look, usage
 from harness.deploy.manager import Manager, State
 from harness.deploy.parts import Part, is_empty, merged
 from harness.errors import BudgetError, RolledBackError, UsageError
@@ -258,7 +258,8 @@ def _seconds(text: str) -> float:
 def _exceeded(manager: Manager, after: str) -> Iterator[str]:
     """Limits that the unit exceeds as it runs now: systemd sets them at its reload, before anything is restarted."""
     last = {item.key: item.value for item in parse(after).assignments if item.section == "Service"}
-    memory_bytes, tasks = held(manager)
+    now = usage(manager, manager.show("ControlGroup").get("ControlGroup", ""))
+    memory_bytes, tasks = now.held_bytes or 0, now.tasks or 0
     most_bytes = _number(parse_size, last.get("MemoryMax", ""))
     if most_bytes is not None and memory_bytes > most_bytes:
         holds = size_text(readable_size(memory_bytes))

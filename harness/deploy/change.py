@@ -117,7 +117,6 @@ class Change:
         self._bound: tuple[str, ...] = ()
 
     def __enter__(self) -> Self:
-        STATE.mkdir(mode=0o700, exist_ok=True)
         self._hold()
         try:
             self._end_earlier()
@@ -199,6 +198,7 @@ class Change:
         return getattr(error, "hint", "") or f"journalctl -u {self.manager.unit} --since -5min"
 
     def _hold(self) -> None:
+        STATE.mkdir(mode=0o700, exist_ok=True)
         # Held in this process alone: the descriptor is closed in every child that runs a program (PEP 446).
         self._lock = self.places.lock.open("ab")
         try:
@@ -213,7 +213,6 @@ class Change:
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
         """No other change of the unit is under way. Raises UsageError when one is."""
-        STATE.mkdir(mode=0o700, exist_ok=True)
         self._hold()
         try:
             self._end_earlier()

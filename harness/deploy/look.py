@@ -24,8 +24,9 @@ Kernel = Callable[[], Collection[str]]
 COUNTERS = r"""
 cd /sys/fs/cgroup || exit
 for at in memory pids cpu unified .; do
-    for name in memory.usage_in_bytes memory.current memory.max_usage_in_bytes memory.peak memory.oom_control \
-        memory.events pids.current pids.events cpu.stat memory.pressure cpu.pressure io.pressure; do
+    for name in memory.usage_in_bytes memory.current memory.max_usage_in_bytes memory.peak \
+        memory.stat memory.oom_control memory.events pids.current pids.events cpu.stat memory.pressure \
+        cpu.pressure io.pressure; do
         [ -r "$at$1/$name" ] && sed "s|^|$name |" "$at$1/$name"
     done
 done
@@ -33,14 +34,6 @@ for at in systemd unified .; do
     [ -r "$at$1/cgroup.procs" ] && for pid in $(cat "$at$1/cgroup.procs"); do
         ls "/proc/$pid/fd" 2>/dev/null | sort -n | tail -n 1 | sed 's|^|descriptor |'
     done
-done
-"""
-# What cannot be reclaimed, and tasks: once in cgroup v2 and once in v1 it is these two files.
-HELD = r"""
-cd /sys/fs/cgroup || exit
-for at in memory pids unified .; do
-    [ -r "$at$1/memory.stat" ] && grep -E '^(anon|shmem|total_rss|total_shmem) ' "$at$1/memory.stat"
-    [ -r "$at$1/pids.current" ] && sed 's/^/tasks /' "$at$1/pids.current"
 done
 """
 # Mode, owner, whether writing is possible at all: as root access(2) refuses it only where nothing may be written.
@@ -82,7 +75,7 @@ def seen(manager: Manager, *, since: str, kernel: Kernel | None = None) -> Seen:
         journal=tuple(journal),
         kernel=tuple(lines),
         places=_places(manager, [line.message for line in journal], shown),
-        usage=_usage(manager, shown.get("ControlGroup", "")),
+        usage=usage(manager, shown.get("ControlGroup", "")),
     )
 
 
@@ -133,17 +126,8 @@ def _places(manager: Manager, messages: Iterable[str], shown: Mapping[str, str])
     return found
 
 
-def held(manager: Manager) -> tuple[int, int]:
-    """Bytes that cannot be reclaimed and tasks of the unit at this moment; 0 where it does not run."""
-    group = manager.show("ControlGroup").get("ControlGroup", "")
-    done = manager.run(["sh", "-c", HELD, "sh", group]) if group else None
-    values = {name: int(value) for name, value in (line.split() for line in (done.text if done else "").splitlines())}
-    anonymous = values["anon"] if "anon" in values else values.get("total_rss", 0)
-    shared = values["shmem"] if "anon" in values else values.get("total_shmem", 0)
-    return anonymous + shared, values.get("tasks", 0)
-
-
-def _usage(manager: Manager, group: str) -> Usage:
+def usage(manager: Manager, group: str) -> Usage:
+    """Counters of the cgroup `group` of a unit, as systemd names it; nothing measured where it has none."""
     if not group:
         return Usage()
     done = manager.run(["sh", "-c", COUNTERS, "sh", group])
@@ -161,7 +145,11 @@ def _usage(manager: Manager, group: str) -> Usage:
     def first(*names: str) -> int | None:
         return next((values[name] for name in names if name in values), None)
 
+    # cgroup v2, or the sums of v1.
+    kinds = ("anon", "shmem") if "memory.stat anon" in values else ("total_rss", "total_shmem")
+    held = [values[name] for kind in kinds if (name := f"memory.stat {kind}") in values]
     return Usage(
+        held_bytes=sum(held) if held else None,
         memory_bytes=first("memory.usage_in_bytes", "memory.current"),
         memory_peak_bytes=first("memory.max_usage_in_bytes", "memory.peak"),
         tasks=first("pids.current"),

@@ -40,12 +40,11 @@ def refused(setting: Setting, look: Look, rules: _Filters) -> tuple[bool | None,
     try:
         if name == "RestrictAddressFamilies":
             denied = _denied(setting)
-            # The unit may allow some of the unnamed by name: one that it does not speaks for all others.
-            kept = kept_by(setting.directive, setting.values).kept
-            others = [number for name, number in UNNAMED.items() if name not in kept][:1]
-            numbers = [FAMILIES[family] for family in denied if family in FAMILIES] + (
-                others if OTHER in denied else []
-            )
+            numbers = [FAMILIES[family] for family in denied if family in FAMILIES]
+            if OTHER in denied:
+                # The unit may allow some of the unnamed by name: one that it does not speaks for all others.
+                kept = kept_by(setting.directive, setting.values).kept
+                numbers += [number for family, number in UNNAMED.items() if family not in kept][:1]
             wanted = [("socket", (number, 3, 0)) for number in numbers]
             return _all(rules, look, wanted, "socket for " + " ".join(denied))
         if name == "RestrictNamespaces":

@@ -126,9 +126,7 @@ def _all(seen: Trace, unit: Denials, places: Mapping[str, Place]) -> Iterator[Ca
             yield _cause("NoNewPrivileges", unit, ["NoNewPrivileges=no"], "a set-user-id program gained nothing")
         return
     if any(words in seen.text.lower() for words in NO_JIT):
-        if unit.is_set("MemoryDenyWriteExecute"):
-            lines = ["MemoryDenyWriteExecute=no"]
-            yield _cause("MemoryDenyWriteExecute", unit, lines, "memory was to be made executable")
+        yield from _of_executable_memory(unit)
         return
     if seen.errno in ("EROFS", "EACCES", "ENOENT", "EPERM") and seen.path:
         by_path = [cause for path in reversed(seen.paths) for cause in _of_path(seen, path, unit, places)]
@@ -223,12 +221,12 @@ def _of_calls(seen: Trace, unit: Denials, places: Mapping[str, Place]) -> Iterat
         if directive != "RestrictSUIDSGID" or _may_own(seen.path, unit, places):
             yield from _of_switch(directive, seen, unit)
         yield from _of_capability(capability, seen, unit)
-    if (
-        not called
-        and seen.words & EXECUTABLE_MEMORY
-        and unit.is_set("MemoryDenyWriteExecute")
-        and seen.errno == "EPERM"
-    ):
+    if not called and seen.words & EXECUTABLE_MEMORY and seen.errno == "EPERM":
+        yield from _of_executable_memory(unit)
+
+
+def _of_executable_memory(unit: Denials) -> Iterator[Cause]:
+    if unit.is_set("MemoryDenyWriteExecute"):
         yield _cause("MemoryDenyWriteExecute", unit, ["MemoryDenyWriteExecute=no"], "memory was to be made executable")
 
 

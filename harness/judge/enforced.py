@@ -87,7 +87,7 @@ def _no_new_privileges(setting: Setting, look: Look, process: Confined) -> Seen:
 def _bounding(setting: Setting, look: Look, process: Confined) -> Seen:
     directive = setting.directive
     try:
-        kept = kept_by(directive, [value.upper() for value in setting.values if value]).kept
+        kept = kept_by(directive, [value for value in setting.values if value]).kept
     except NotUnderstood as error:
         yield part("", None, "", str(error))
         return

@@ -44,7 +44,6 @@ GROUPS = (
 # Another directive that does all that this one does.
 INSTEAD = {"IPAddressDeny": "PrivateNetwork", "RestrictAddressFamilies": "PrivateNetwork", "User": "DynamicUser"}
 
-
 Groups = Mapping[str, frozenset[str]]
 LOCALHOST = frozenset({"localhost", "127.0.0.0/8", "127.0.0.1", "::1", "::1/128"})
 
@@ -58,16 +57,14 @@ class Scored:
     weight: int
 
 
-def score(
-    settings: Mapping[str, Setting], held: Mapping[str, float], groups: Groups | None = None
-) -> tuple[Scored, ...]:
+def score(settings: Mapping[str, Setting], held: Mapping[str, float], groups: Groups) -> tuple[Scored, ...]:
     """Points by group. `held` is, by directive, how much of what it says may count: 0 where it is not enforced.
 
     `groups` are the system call groups of the systemd there; some hold others, as @privileged does @clock.
     """
     found = []
     for group in GROUPS:
-        points = sum(weight * _share(settings, held, name, groups or {}) for name, weight in group.shares.items())
+        points = sum(weight * _share(settings, held, name, groups) for name, weight in group.shares.items())
         found.append(Scored(group.name, round(points, 1), group.weight))
     return tuple(found)
 
@@ -126,7 +123,6 @@ def _of_calls(directive: Directive, setting: Setting, groups: Groups) -> float:
     scored = [bundle for bundle in directive.bundles if bundle.points]
     denied = {token.partition(":")[0] for token in own.denied}
     best = sum(bundle.points for bundle in scored)
-
     walked = walk(setting.values, groups)
 
     def is_denied(items: tuple[str, ...], after_allow: bool) -> bool:

@@ -44,8 +44,9 @@ _STEPS = {
 
 @dataclass(frozen=True)
 class Usage:
-    """Counters of the unit's cgroup now; None is "not measured"."""
+    """Counters of the unit's cgroup now; None is "not measured". `held_bytes` cannot be reclaimed, but for swap."""
 
+    held_bytes: int | None = None
     memory_bytes: int | None = None
     memory_peak_bytes: int | None = None
     tasks: int | None = None

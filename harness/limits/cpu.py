@@ -39,8 +39,8 @@ def find(trials: Trials) -> None:
         found.note("CPUQuota= rests on runs on a busy machine: the service may take more on an idle one")
     means = [run.cpu_percent for run in found.measured if run.cpu_percent is not None]
     mean = max(1.0, statistics.median(means)) if means else 1.0
-    value = max(LEAST_PERCENT, fit.quota_bound(found.window))
     bracket = Bracket(ratio=RATIO, apart=APART)
+    value = max(LEAST_PERCENT, fit.quota_bound(found.window))
     for _ in range(MOST_TRIALS):
         if not trials.may_search():
             break

@@ -55,9 +55,9 @@ class Run:
     `cpu_percent` is the mean use in the load steps (all steps, when there is no load step), `window_percent` that of
     the busiest 100 ms and `long_window_percent` of the busiest second there, each in percent of one processor.
     `throttled_share` is the share of the `load_periods` in which its quota held it back in the load steps, less the end
-    of what came before;
-    `load_held_back_s` and `start_held_back_s` for how long it was in all of them and in the first start. `costs_s` are
-    what the load steps cost: seconds, seconds per request, or the 99 % latency. `growth` tells a leak.
+    of what came before; `load_held_back_s` and `start_held_back_s` are for how long it was in all of them and in the
+    first start. `costs_s` are what the load steps cost: seconds, seconds per request, or the 99 % latency. `growth`
+    tells a leak.
     """
 
     trial_id: str

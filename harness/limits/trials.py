@@ -8,7 +8,7 @@ from typing import Any
 from harness.judge.verdict import Outcome
 from harness.limits import fit
 from harness.limits.found import CutOff, Found, Settings, Stopped
-from harness.limits.limitset import NO_LIMITS, LimitSet
+from harness.limits.limitset import DIRECTIVES, NO_LIMITS, LimitSet
 from harness.limits.run import Cause, Run
 
 # Runs without limits that a slowdown is judged against: the last ones, so that a drift of the machine cancels.
@@ -72,16 +72,17 @@ class Trials:
         Where the service itself says that it had no descriptor left, that is LimitNOFILE= alone.
         """
         found = self.found
-        silent = {"LimitNOFILE": found.limits.files}
-        if run.cause is not Cause.FILES:
-            silent["LimitNPROC"] = found.limits.processes
-        blamed = [name for name, value in silent.items() if value is not None and name not in found.refused]
-        if run.cause not in (Cause.OTHER, Cause.FILES) or not blamed:
+        if run.cause not in (Cause.OTHER, Cause.FILES):
+            return False
+        silent = ("LimitNOFILE",) if run.cause is Cause.FILES else ("LimitNOFILE", "LimitNPROC")
+        fields = {name: DIRECTIVES[name] for name in silent}
+        blamed = [
+            name for name in silent if getattr(found.limits, fields[name]) is not None and name not in found.refused
+        ]
+        if not blamed:
             return False
         found.refused |= dict.fromkeys(blamed, run)
-        found.limits = found.limits.with_(files=None)
-        if run.cause is Cause.OTHER:
-            found.limits = found.limits.with_(processes=None)
+        found.limits = found.limits.with_(**dict.fromkeys(fields.values()))
         return True
 
     def restore(self, limits: LimitSet) -> None:

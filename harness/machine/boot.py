@@ -123,14 +123,17 @@ class Machine:
         (self._scratch / "plan").write_text(self.overlay.plan())
         (self._scratch / "launch.sh").write_bytes(_package_file("launch.sh"))
 
+    @property
+    def _withheld(self) -> list[str]:
+        return [name for name in WITHHELD if name not in self.spec.capabilities]
+
     def _command(self) -> list[str]:
-        withheld = ",".join(name for name in WITHHELD if name not in self.spec.capabilities)
         launch = ["sh", str(self._scratch / "launch.sh"), str(self._scratch / "plan"), str(self._cgroups.boot or "")]
         namespace = "unshare --mount --pid --fork --kill-child --mount-proc --propagation private".split()
         nspawn = [
             *"systemd-nspawn --quiet --directory=/run/root --register=no --keep-unit --private-network".split(),
             *"--link-journal=no --resolv-conf=off --timezone=off --console=pipe --notify-ready=yes".split(),
-            *("--machine=machine", "--capability=all", f"--drop-capability={withheld}"),
+            *("--machine=machine", "--capability=all", f"--drop-capability={','.join(self._withheld)}"),
         ]
         # 257 takes cgroup v1 only when told so; in a container the argument stands for the kernel command line.
         systemd = ["/harness-init", _systemd_of(self.spec.root), "SYSTEMD_CGROUP_ENABLE_LEGACY_FORCE=1"]
@@ -209,9 +212,7 @@ class Machine:
     def entry(self) -> list[str]:
         """The start of a command line that runs the rest inside the machine, without what is withheld from it."""
         # nsenter(1) keeps the harness's own capabilities: a step that sets the clock would set the host's.
-        withheld = ",".join(
-            f"-{name.removeprefix('CAP_').lower()}" for name in WITHHELD if name not in self.spec.capabilities
-        )
+        withheld = ",".join(f"-{name.removeprefix('CAP_').lower()}" for name in self._withheld)
         dropped = ["setpriv", f"--bounding-set={withheld}", f"--inh-caps={withheld}", "--"] if withheld else []
         return [*dropped, "nsenter", "-t", str(self.leader), *"-m -p -u -i -C -n -r -w --".split()]
 

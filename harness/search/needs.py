@@ -106,7 +106,11 @@ def needs_of(
     writable = [path for path in writable_paths(used.written, before=idle, existing=existing) if not below(path, *own)]
     entries = by_unit(made_entries(used.written, before=idle, existing=existing), seen)
     # Of root systemd would hand such a directory to root at each start, and take it from the workers it was given to.
-    made = tuple(entry for entry in entries if has_user and can_be_made(entry, used.written))
+    made = tuple(
+        (directive, name)
+        for directive, name in entries
+        if has_user and can_be_made(LASTING[directive], name, used.written)
+    )
     writable += sorted({LASTING[directive] for directive, _ in set(entries) - set(made)} - set(writable))
     directories = own | {f"{LASTING[directive]}/{name}" for directive, name in made}
     spared = [*writable, *directories]

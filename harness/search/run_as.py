@@ -8,7 +8,7 @@ Directories of its own below /var/lib and the like are handed over by systemd, w
 from collections.abc import Iterable
 
 from harness.observation import Seen
-from harness.search.writable import is_one_word
+from harness.search.writable import can_be_made
 from harness.unit.capability import CAPABILITIES
 from harness.unit.needs import Needs
 from harness.unit.paths import LASTING, OWN
@@ -37,7 +37,7 @@ def lines(wanted: str, written: Iterable[str], needs: Needs, seen: Seen | None) 
         found += [
             (directive, name.replace("%", "%%"))
             for name in sorted(names - EVERYBODYS)
-            if _is_directory(f"{base}/{name}", paths) and is_one_word(name)
+            if can_be_made(base, name, paths)
         ]
     used = (seen.capabilities if seen is not None else None) or ()
     kept = sorted(f"CAP_{name}" for number, name in enumerate(CAPABILITIES) if number in used and name in KEPT)
@@ -55,8 +55,3 @@ def read_back(drop_in: str) -> tuple[tuple[str, str], ...]:
             break
         found.append((key, value))
     return tuple(found)
-
-
-def _is_directory(path: str, paths: Iterable[str]) -> bool:
-    """Whether something was written in it, rather than it itself: only a directory can be handed over."""
-    return any(other.startswith(f"{path}/") for other in paths)

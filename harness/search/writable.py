@@ -75,15 +75,11 @@ def made_entries(
     return tuple(sorted(found))
 
 
-def can_be_made(entry: tuple[str, str], written: Iterable[str]) -> bool:
-    """Whether systemd can make it: something was written in it, so it is a directory, and its name is one word."""
-    directive, name = entry
-    return is_one_word(name) and any(path.startswith(f"{LASTING[directive]}/{name}/") for path in written)
-
-
-def is_one_word(name: str) -> bool:
-    """Whether systemd takes it as one name of a StateDirectory= and the like."""
-    return not re.search(r"[\s:]", name)
+def can_be_made(base: str, name: str, written: Iterable[str]) -> bool:
+    """Whether systemd can make `name` below `base`: something was written in it, so it is a directory, and the name is
+    one word without a colon, as StateDirectory= and the like take it.
+    """
+    return not re.search(r"[\s:]", name) and any(path.startswith(f"{base}/{name}/") for path in written)
 
 
 def by_unit(made: tuple[tuple[str, str], ...], seen: Seen | None) -> tuple[tuple[str, str], ...]:

@@ -304,17 +304,25 @@ def test_a_budget_that_is_too_small_is_said_and_is_the_end(settings):
     assert "no CPUQuota= was found that does not slow the service down" not in found.notes
 
 
-def test_one_failure_of_another_kind_is_said_and_counted():
-    service = Service()
+@dataclass
+class FailsOnce:
+    """A service of which the nth confirming run fails."""
 
-    def attempt(limits: LimitSet, purpose: str) -> Run:
-        run = service(limits, purpose)
-        confirming = sum(asked == "confirm-limits" for _, asked in service.asked)
-        if purpose == "confirm-limits" and confirming == 4:
-            return replace(run, outcome=Outcome.FAIL, cause=Cause.OTHER, reason="a flake")
+    nth: int
+    cause: Cause
+    reason: str
+    service: Service = field(default_factory=Service)
+
+    def __call__(self, limits: LimitSet, purpose: str) -> Run:
+        run = self.service(limits, purpose)
+        confirming = sum(asked == "confirm-limits" for _, asked in self.service.asked)
+        if purpose == "confirm-limits" and confirming == self.nth:
+            return replace(run, outcome=Outcome.FAIL, cause=self.cause, reason=self.reason)
         return run
 
-    found = walk(Settings(), attempt)
+
+def test_one_failure_of_another_kind_is_said_and_counted():
+    found = walk(Settings(), FailsOnce(4, Cause.OTHER, "a flake"))
     assert found.state is State.CONFIRMED
     assert (found.clean, found.failed) == (14, 1)
     assert "14 clean runs and 1 failure of another kind" in drop_in_lines(found)[0]
@@ -420,16 +428,7 @@ def test_a_quota_that_was_raised_while_confirming_says_where_its_cliff_is():
 
 def test_a_failure_for_want_of_descriptors_is_no_chance():
     """One while confirming, among runs that work: its limit goes, and no other does."""
-    service = Service()
-
-    def attempt(limits: LimitSet, purpose: str) -> Run:
-        run = service(limits, purpose)
-        confirming = sum(asked == "confirm-limits" for _, asked in service.asked)
-        if purpose == "confirm-limits" and confirming == 2:
-            return replace(run, outcome=Outcome.FAIL, cause=Cause.FILES, reason="too many open files")
-        return run
-
-    found = walk(Settings(dedicated_user=True), attempt)
+    found = walk(Settings(dedicated_user=True), FailsOnce(2, Cause.FILES, "too many open files"))
     assert found.state is State.CONFIRMED, found.stop
     assert (found.limits.files, found.limits.processes, found.failed) == (None, 13, 0)
     assert list(found.refused) == ["LimitNOFILE"]
