@@ -111,7 +111,7 @@ def _each(found: Found) -> Iterator[Advice]:
         )
         yield Advice("LimitNOFILE", str(limits.files), reasons, _data(limits.files, found.files, None))
     if limits.processes is not None and found.tasks is not None:
-        reason = "as TasksMax=: the unit's user is its own"
+        reason = "as TasksMax=: the unit's user is its own; a machine of this host counts as well while it runs"
         yield Advice("LimitNPROC", str(limits.processes), (reason,), _data(limits.processes, found.tasks, None))
 
 

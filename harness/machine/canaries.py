@@ -89,6 +89,7 @@ class _Service:
                 "Type=oneshot",
                 f"TimeoutStartSec={SERVICE_TIMEOUT_S + PROBE_TIMEOUT_S * len(self.probes)}",
                 f"StandardOutput=append:{OUTPUT}",
+                "StandardError=journal",  # what Python says of itself is no answer
                 f"ExecStart={PYTHON} -ISBc {_quoted(program(self.probes))}",
                 *self.lines,
                 "",
@@ -119,8 +120,6 @@ def _services(canaries: Iterable[Canary]) -> list[_Service]:
                 single.append(_Service(unit, (), (single[-1].unit,), [probe]))
             else:
                 shared.setdefault(lines, _Service(unit, lines, (first.unit,))).probes.append(probe)
-                if role == "without" and lines:
-                    shared[lines].after += (before,)  # the same user's processes are not to be counted twice
                 unit = shared[lines].unit
             before = unit
     return [first, *shared.values(), *single]

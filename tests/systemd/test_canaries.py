@@ -2,6 +2,7 @@
 
 import errno
 import subprocess
+from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
 
@@ -140,6 +141,18 @@ def test_limits_without_a_controller_are_missed() -> None:
     assert found["DevicePolicy"] is found["DeviceAllow"] is Standing.VACUOUS
     # The network and BPF do not depend on them.
     assert found["IPAddressDeny"] is Standing.ENFORCED
+
+
+def test_processes_of_other_machines_do_not_count() -> None:
+    """RLIMIT_NPROC counts a user's processes on the whole host: those that probe it are nobody else's."""
+    with ExitStack() as stack:
+        for uid in (1, 2, 65534):
+            for _ in range(6):
+                command = ["setpriv", f"--reuid={uid}", "--clear-groups", "cat"]
+                stack.enter_context(subprocess.Popen(command, stdin=subprocess.PIPE))
+        found = examine(Path("/"), version=VERSION)
+    assert {r.standing for r in found if r.directive == "LimitNPROC"} == {Standing.ENFORCED}
+    assert details([r for r in found if "failed" in r.detail]) == []
 
 
 def test_without_python_nothing_is_known(tmp_path: Path) -> None:
