@@ -16,9 +16,9 @@ from harness.errors import BaselineError
 from harness.fitting import Fitting
 from harness.inspection import Inspection
 from harness.judge.baseline import Baseline
-from harness.judge.doubt import Doubts
 from harness.judge.rules import judge
 from harness.judge.verdict import Outcome, Verdict
+from harness.judging import Judged, Judging
 from harness.limits.found import Found
 from harness.observation import Observation
 from harness.results.earlier import Earlier
@@ -83,9 +83,8 @@ class Walk:
         self.unit = parse_cat(self.inspection.unit_text)
         self.start = start_of(self.scenario, self.inspection)
         self.needs = Needs(networks=self.scenario.networks)
-        self.verdicts: dict[str, Verdict] = {}
+        self.judging = Judging(self.scenario, self.inspection, self.attempts, self.catalogue)
         self.exposures: dict[frozenset[Tightening], list[float | None]] = {}
-        self.doubts = Doubts()
         self.bare = self._bare()
 
     def run(self, *, spent_s: float = 0.0, clock: Callable[[], float] = time.monotonic) -> Answer:
@@ -129,7 +128,7 @@ class Walk:
             exposure_before=_worst([item.exposure for item in observations]),
             trials=self.attempts.trials,
             duration_s=spent_s + clock() - began,
-            verdicts=tuple(self.verdicts[trial] for trial in sorted(self.verdicts)),
+            verdicts=tuple(verdict for _, verdict in sorted(self.judging.verdicts.items())),
         )
 
     def render(self, accepted: Sequence[Tightening] | frozenset[Tightening]) -> str:
@@ -144,7 +143,9 @@ class Walk:
 
     def _bare(self) -> Bare:
         text, before = self.render(()), () if self.earlier is None else self.earlier.baseline
-        return Bare(self.scenario, self.attempts, self.catalogue, text, unit=self.unit, keep=self._keep, earlier=before)
+        return Bare(
+            self.scenario, self.attempts, self.catalogue, text, unit=self.unit, keep=self.judging.keep, earlier=before
+        )
 
     def _as_user(
         self, observations: list[Observation], baseline: Baseline
@@ -255,41 +256,13 @@ class Walk:
             return None
         return max(0, self.limits.max_trials - self.attempts.trials - self.scenario.confirm_runs)
 
-    def _try(
-        self, candidates: Sequence[frozenset[Tightening]], baseline: Baseline, *, purpose: str
-    ) -> list[tuple[Verdict, Observation]]:
+    def _try(self, candidates: Sequence[frozenset[Tightening]], baseline: Baseline, *, purpose: str) -> list[Judged]:
         requests = [Request(self.render(item), labels(item), purpose) for item in candidates]
         return self.judged(requests, baseline)
 
-    def judged(self, requests: Sequence[Request], baseline: Baseline) -> list[tuple[Verdict, Observation]]:
-        """Run and judge, in order.
-
-        What was only too slow, or only glimpsed, is tried again beside a baseline run, and counts only if it is so
-        once more, against that one too: another load may have come over the host since the baseline. What only stayed
-        away is, too, until it is known that it does not by chance.
-        """
-        baseline = self.doubts.known(baseline, said=self.bare.templates)
-        results = self._judge_all(self.attempts.run(requests), baseline)
-        doubtful = [number for number, (verdict, _) in enumerate(results) if self.doubts.about(verdict)]
-        if not doubtful:
-            return results
-        *again, bare = self.attempts.run([*(requests[number] for number in doubtful), self._bare().plain])
-        if judge(self.scenario, bare, catalogue=self.catalogue).passed:
-            plain = judge(self.scenario, bare, catalogue=self.catalogue, baseline=baseline)
-            for number, (verdict, _) in zip(doubtful, self._judge_all(again, baseline), strict=True):
-                self.doubts.learn(results[number][0], verdict, plain)
-            baseline = self.doubts.known(baseline.slowed_by(bare), said=self.bare.templates)
-        anew = dict(zip(doubtful, self._judge_all(again, baseline), strict=True))
-        return [anew.get(number, result) for number, result in enumerate(results)]
-
-    def _judge_all(self, observations: Sequence[Observation], baseline: Baseline) -> list[tuple[Verdict, Observation]]:
-        groups = self.inspection.syscall_groups
-        judged = [
-            (judge(self.scenario, item, catalogue=self.catalogue, baseline=baseline, groups=groups), item)
-            for item in observations
-        ]
-        self._keep([verdict for verdict, _ in judged])
-        return judged
+    def judged(self, requests: Sequence[Request], baseline: Baseline) -> list[Judged]:
+        """Run and judge, in order; what may be chance is tried again (`Judging.run`)."""
+        return self.judging.run(requests, baseline, plain=self._bare().plain, said=self.bare.templates)
 
     @property
     def _wants_limits(self) -> bool:
@@ -299,13 +272,7 @@ class Walk:
         return self.only is not Only.DIRECTIVES and (loaded or asked)
 
     def _fit_limits(self, result: SearchResult[Tightening], baseline: Baseline) -> Found:
-        groups = self.inspection.syscall_groups
-        baseline = self.doubts.known(baseline, said=self.bare.templates)
-
-        def verdict(item: Observation) -> Verdict:
-            told = judge(self.scenario, item, catalogue=self.catalogue, baseline=baseline, groups=groups)
-            self._keep([told])
-            return told
+        baseline = self.judging.known(baseline, said=self.bare.templates)
 
         def stop() -> str:
             spent = self.limits.max_trials is not None and self.attempts.trials >= self.limits.max_trials
@@ -319,13 +286,10 @@ class Walk:
             own_user=self.start.has_user and (self.scenario.limits.dedicated_user or self.start.dynamic_user),
             candidate=Request(self.render(result.accepted), labels(result.accepted)),
             attempts=self.attempts,
-            judge=verdict,
+            judge=lambda item: self.judging.verdict(item, baseline),
             stop=stop,
             heard=lambda phase: self.heard(phase, None),
         ).run()
-
-    def _keep(self, verdicts: Sequence[Verdict]) -> None:
-        self.verdicts |= {verdict.trial_id: verdict for verdict in verdicts if verdict.trial_id}
 
     def _confirm(self, accepted: frozenset[Tightening], baseline: Baseline) -> Confirmation:
         self.heard("confirm", None)

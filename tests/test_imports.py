@@ -26,6 +26,7 @@ RANKS = {
     "limits": 3,
     "fitting": 6,
     "bare": 6,
+    "judging": 6,
     "results": 4,
     "report": 5,
     "trial": 3,
@@ -44,8 +45,8 @@ RANKS = {
     "cli": 12,
 }
 TOUCHING = {
-    *("machine", "trial", "attempts", "bare", "fitting", "tune", "deploy", "init", "stored", "session", "recheck"),
-    *("check", "nightly", "apart", "schedule", "notebook", "commands", "cli"),
+    *("machine", "trial", "attempts", "bare", "judging", "fitting", "tune", "deploy", "init", "stored", "session"),
+    *("recheck", "check", "nightly", "apart", "schedule", "notebook", "commands", "cli"),
 }
 THINKING = set(RANKS) - TOUCHING
 ONLY_IMPORTERS = {
