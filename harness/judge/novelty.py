@@ -28,8 +28,8 @@ _MASKS = (
     (re.compile(r"(?<=[<=])(?=[\w+/]*[a-z])(?=[\w+/]*[A-Z])(?=[\w+/]*\d)[\w+/]{8,}={0,2}"), "<id>"),
     (re.compile(r"(?<![\w-])(?=[\w-]*[a-z])(?=[\w-]*[A-Z])(?=[\w-]*\d)[\w-]{12,}"), "<id>"),
     (re.compile(r"(?<![^\s=:(\[])[-+](?=\d)"), ""),
-    # A duration or a size has another unit, and a fraction or none, each time: 987µs, 1.2ms, 1m2.5s; 800K, 1.2M.
-    (re.compile(r"(?<![\w.])(?:\d+(?:\.\d+)?(?:[nuµμm]?s|m|h))+\b"), "<n>s"),
+    # A duration or a size has another unit, and a fraction or none, each time: 987µs, 1.2 ms, 1m2.5s; 800K, 1.2M.
+    (re.compile(r"(?<![\w.])(?:\d+(?:\.\d+)?(?: ?[nuµμm]?s|m|h))+\b"), "<n>s"),
     (re.compile(r"(?<![\w.])\d+(?:\.\d+)?( ?)(?:[KMGT]i?B?|B)\b", re.IGNORECASE), r"<n>\1B"),
     (re.compile(r"(?<![\w.])\d+\.\d+(?:e[-+]?\d+)?(?![\w.])", re.IGNORECASE), "<n>"),
     (re.compile(r"\b0x[0-9a-f]+\b", re.IGNORECASE), "<n>"),
@@ -40,6 +40,7 @@ _MASKS = (
     (re.compile(r"\btmp(?:[a-z0-9_]{8}|\.[A-Za-z0-9]{6,10})\b"), "<name>"),  # tempfile of Python, mktemp(1)
     (re.compile(r"(?<=[./_-])(?=[A-Za-z]*\d)[A-Za-z0-9]{6,}\b"), "<name>"),
     (re.compile(r"(?<=\d)\s?[AP]M\b", re.IGNORECASE), ""),
+    (re.compile(r"(?<=\d )([a-z]{3,})s\b"), r"\1"),  # one second, two seconds
     (re.compile(r"\d+(?:[.,]\d+)*(?:e[-+]?\d+)?", re.IGNORECASE), "<n>"),
     # What was refused before for one reason, and is now for another, is no loss.
     (re.compile(r"permission denied|operation not permitted|read-only file system", re.IGNORECASE), "<refused>"),

@@ -24,6 +24,8 @@ from tests.judge.facts import line
         ("slow query: 987.6µs", "slow query: 1.2ms"),  # durations as Go writes them
         ("slow query: 450ms", "slow query: 1m2.5s"),
         ("fsync took too long (1h0m3s)", "fsync took too long (3s)"),
+        ("slow query: 450 ms", "slow query: 1.2 s"),
+        ("could not sync for 1 second", "could not sync for 3 seconds"),
         ("low on memory: 800K left", "low on memory: 1.2M left"),
         ("low on memory: 512 KiB left", "low on memory: 1.5 GiB left"),
         ("clock is off by -0.003", "clock is off by 0.017"),
