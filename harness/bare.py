@@ -105,8 +105,8 @@ class Bare:
     def measure(self) -> Reliability:
         """How reliable the service is, from at least `MEASURING_RUNS` runs. Raises as `run` does.
 
-        They are compared with the first runs, as trials are: what is said at times with nothing tightened is as much
-        chance as a step that fails at times. `templates` are those of all that was said.
+        They are compared with the first runs, as trials are: what is said at times with nothing tightened may have had
+        candidates refused. `templates` are those of all that was said: from now on they are known.
         """
         further = self._further()
         before = Baseline.of([*self._earlier, *self._passed])
@@ -116,7 +116,7 @@ class Bare:
             verdict = judge(self._scenario, item, catalogue=self._catalogue, baseline=before)
             novel += alone.passed and verdict.failed and not (verdict.only_slow or verdict.glimpsed or verdict.missed)
         self.templates = frozenset().union(*(templates(item.journal) for item in further))
-        self.reliability = replace(self.reliability, failures=self.reliability.failures + novel)
+        self.reliability = replace(self.reliability, novel=novel)
         return self.reliability
 
     def _further(self) -> list[Observation]:

@@ -13,8 +13,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from harness.deploy import record
-from harness.deploy.change import Change, lasting, put_back
+from harness.deploy.change import Change, lasting, require_unchanged
 from harness.deploy.checks import Checks
+from harness.deploy.down import put_back
 from harness.deploy.look import look, usage
 from harness.deploy.manager import Manager, State
 from harness.deploy.parts import Part, is_empty, merged
@@ -111,19 +112,16 @@ def carry_out(plan: Plan, how: How, *, run: str = "") -> State:
     """
     manager = Manager(plan.unit)
     restart_s = _restart_s(manager)
-    if not run and not manager.state().up:
-        return _revive(plan, how, manager, timeout_s=restart_s)
     checks_s = how.checks.longest_s(with_steps=how.steps) if how.checks else 0.0
     try:
+        if not run and manager.state().down:
+            with _hangup_interrupts():
+                return _revive(plan, how, manager, timeout_s=restart_s)
         with (
             _hangup_interrupts(),
             Change(manager, plan.after, within_s=restart_s + checks_s + how.grace_s + SPARE_S) as change,
         ):
-            if lasting(plan.unit) != plan.before:
-                raise UsageError(
-                    f"the drop-in of {plan.unit} was changed meanwhile: nothing was changed here",
-                    hint="run the same command again: it shows the difference as it is now",
-                )
+            require_unchanged(plan.unit, plan.before)
             known = _templates(manager, change.before)
             began = time.time()
             how.said("restarting with the new settings; systemd brings the old ones back should this end early")
@@ -146,12 +144,22 @@ def carry_out(plan: Plan, how: How, *, run: str = "") -> State:
 
 
 def _revive(plan: Plan, how: How, manager: Manager, *, timeout_s: float) -> State:
-    """Roll a unit back that is down. Raises RolledBackError when it does not stay up with what was before either."""
-    how.said(f"{plan.unit} is down: it is started with what was before")
+    """Roll a unit back that is down, and start it unless somebody stopped it.
+
+    Raises RolledBackError when it does not stay up with what was before either.
+    """
+    start = manager.state().active != "inactive"
+
+    def begin() -> State:
+        return put_back(manager, plan.before, plan.after, start=start, timeout_s=timeout_s)
+
     try:
-        Probation(manager, how, time.time(), ours=frozenset(), known=frozenset()).run(
-            lambda: put_back(manager, plan.after, timeout_s=timeout_s)
-        )
+        if start:
+            how.said(f"{plan.unit} is down: it is started with what was before")
+            Probation(manager, how, time.time(), ours=frozenset(), known=frozenset()).run(begin)
+        else:
+            how.said(f"{plan.unit} is stopped: it has what was before, and is not started")
+            begin()
     except RolledBackError as error:
         told = f"{error.message}\nthe settings from before are in force, so it is something else that keeps it down"
         raise RolledBackError(told, hint=error.hint or f"journalctl -u {plan.unit} --since -5min") from error

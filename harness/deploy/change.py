@@ -99,6 +99,15 @@ def lasting(unit: str) -> str | None:
         raise UsageError(f"cannot read {path}: {error}", hint="look at it, and move it away") from error
 
 
+def require_unchanged(unit: str, before: str | None) -> None:
+    """Raise UsageError when the lasting drop-in is not `before` any more; to be asked where no other change can be."""
+    if lasting(unit) != before:
+        raise UsageError(
+            f"the drop-in of {unit} was changed meanwhile: nothing was changed here",
+            hint="run the same command again: it shows the difference as it is now",
+        )
+
+
 class Change:
     """One guarded change: a context manager that brings the old state back, unless `keep` was called in it.
 
@@ -124,7 +133,7 @@ class Change:
             self._bound = tuple(self._active(self._bound_to_it()))
             self._arm(self.before)
         except BaseException:
-            with _undisturbed():
+            with undisturbed():
                 self._end_earlier()
                 self._release()
             raise
@@ -151,7 +160,7 @@ class Change:
     def require_bound(self) -> None:
         """Raise RolledBackError when a unit that ran before, and is bound to this one, does not any more."""
         if down := sorted(set(self._bound) - set(self._active(self._bound))):
-            raise RolledBackError(f"{', '.join(down)} did not come back after the restart", hint=_status(down))
+            raise RolledBackError(f"{', '.join(down)} did not come back after the restart", hint=status_of(down))
 
     def keep(self) -> None:
         """Make it lasting. Raises RolledBackError when it was undone meanwhile, because time was over."""
@@ -173,7 +182,7 @@ class Change:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         # From here on systemd does it, whatever becomes of this process; it is only waited for.
-        with _undisturbed():
+        with undisturbed():
             self._end()
             state = self.manager.state()
             down = sorted(set(self._bound) - set(self._active(self._bound)))
@@ -194,7 +203,7 @@ class Change:
 
     def _hint(self, state: State, down: Sequence[str], error: BaseException | None) -> str:
         if not state.up or down:
-            return _status([*([] if state.up else [self.manager.unit]), *down])
+            return status_of([*([] if state.up else [self.manager.unit]), *down])
         return getattr(error, "hint", "") or f"journalctl -u {self.manager.unit} --since -5min"
 
     def _hold(self) -> None:
@@ -297,36 +306,13 @@ class Change:
             places.state.rmdir()
 
 
-def put_back(manager: Manager, text: str | None, *, timeout_s: float) -> State:
-    """Make `text` (None: nothing) the lasting drop-in of a unit that is down, and start it. Returns its state.
-
-    Nothing holds a way back: what is taken away may be what keeps the unit down, so it goes whatever comes of it.
-    Raises RolledBackError when the unit is still down, UsageError when another change of it is under way.
-    """
-    change = Change(manager, text, within_s=timeout_s)
-    kept = change.places.kept
-    with change.alone(), _undisturbed():
-        if text is None:
-            kept.unlink(missing_ok=True)
-            with contextlib.suppress(OSError):
-                kept.parent.rmdir()
-        else:
-            write_whole(kept, text)
-        manager.reload()
-        manager.run(["systemctl", "reset-failed", "--", manager.unit])
-        problem = manager.restart(timeout_s)
-        state = manager.state()
-    if problem or not state.up:
-        raise RolledBackError(problem or f"{manager.unit} is {state}", hint=_status([manager.unit]))
-    return state
-
-
-def _status(units: Sequence[str]) -> str:
+def status_of(units: Sequence[str]) -> str:
+    """The command that shows how these units are."""
     return f"systemctl status {' '.join(units)}"
 
 
 @contextlib.contextmanager
-def _undisturbed() -> Iterator[None]:
+def undisturbed() -> Iterator[None]:
     """No signal ends the wait: a lost connection sends SIGHUP, and impatience SIGINT."""
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:

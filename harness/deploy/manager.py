@@ -33,6 +33,11 @@ class State:
         """Whether it runs."""
         return self.active in ("active", "reloading")
 
+    @property
+    def down(self) -> bool:
+        """Whether it does not run, and is not on its way up or down."""
+        return self.active in ("failed", "inactive") or self.sub == "auto-restart"
+
     def __str__(self) -> str:
         why = "" if self.result in ("", "success") else f", {self.result}"
         return f"{self.active} ({self.sub}{why})"

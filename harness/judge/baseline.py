@@ -144,8 +144,8 @@ def _listens(observations: Sequence[Observation]) -> frozenset[str]:
 
 
 def killed(kernel: Iterable[str]) -> frozenset[tuple[str, str]]:
-    """(program, system call) of each process that a filter ended."""
-    return frozenset((m[1], m[2]) for line in kernel if (m := _KILLED.match(line)))
+    """(program, system call) of each process that a filter ended; workers that are numbered are one program."""
+    return frozenset((template(m[1]), m[2]) for line in kernel if (m := _KILLED.match(line)))
 
 
 def _said_by_all(runs: Sequence[Sequence[JournalLine]]) -> dict[str, str]:

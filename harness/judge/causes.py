@@ -221,7 +221,7 @@ def _of_calls(seen: Trace, unit: Denials, places: Mapping[str, Place]) -> Iterat
         if directive != "RestrictSUIDSGID" or _may_own(seen.path, unit, places):
             yield from _of_switch(directive, seen, unit)
         yield from _of_capability(capability, seen, unit)
-    if not called and seen.words & EXECUTABLE_MEMORY and seen.errno == "EPERM":
+    if not called and seen.words & EXECUTABLE_MEMORY and _refuses("MemoryDenyWriteExecute", seen):
         yield from _of_executable_memory(unit)
 
 
@@ -237,12 +237,21 @@ def _same_errno(value: str, name: str) -> bool:
 def _may_own(path: str, unit: Denials, places: Mapping[str, Place]) -> bool:
     """Whether the unit may own what is at a path: nobody changes the mode of what belongs to others."""
     place = places.get(path)
-    return place is None or (place.uid == 0) is unit.is_root
+    of_all = unit.is_root and not unit.lacks("CAP_FOWNER")
+    return place is None or of_all or (place.uid == 0) is unit.is_root
+
+
+def _refuses(directive: str, seen: Trace) -> bool:
+    """All of these filters refuse with EPERM (src/shared/seccomp-util.c).
+
+    Only memory that was to be made executable is refused with EACCES where the kernel does it itself (PR_SET_MDWE,
+    systemd 254 and Linux 6.3); beside a path that is said of the file there.
+    """
+    return seen.errno == "EPERM" or (directive == "MemoryDenyWriteExecute" and seen.errno == "EACCES" and not seen.path)
 
 
 def _of_switch(directive: str, seen: Trace, unit: Denials) -> Iterator[Cause]:
-    """All of these filters refuse with EPERM (src/shared/seccomp-util.c)."""
-    if not directive or seen.errno != "EPERM" or not unit.is_set(directive):
+    if not directive or not _refuses(directive, seen) or not unit.is_set(directive):
         return
     if directive == "RestrictNamespaces":
         kinds = [kind for kind in ("user", "net", "mnt", "pid", "uts", "ipc", "cgroup", "time") if kind in seen.words]

@@ -159,7 +159,7 @@ def _paths(settings: Settings, look: Look) -> Iterator[Idle]:
         same = tuple(w for w in line.value.split() if plain(w, look.name) in _protected(settings, look))
         if same:
             yield Idle(line, "of two settings for the very same path the stricter wins", same)
-    opened = _writable(look)
+    opened = _writable(look) | (set(OWN_TMP) if own_tmp else set())
     for line in settings["ReadOnlyPaths"].lines:
         paths = {word: plain(word, look.name) for word in line.value.split()}
         covered = tuple(w for w, path in paths.items() if strict and _strict(path) and not below(path, *opened))
@@ -182,7 +182,7 @@ def _writable(look: Look) -> set[str]:
         made = [word.partition(":")[0] for word in words(look.unit.lines("Service", key))]
         # Of a dynamic user they are in private/, with a link to there.
         found |= {plain(f"{at}/{name}", look.name) for name in made for at in (base, f"{base}/private")}
-    return (found | set(OWN_TMP)) - {""}  # "" cannot be told
+    return found - {""}  # "" cannot be told
 
 
 def _strict(path: str) -> bool:

@@ -40,8 +40,8 @@ _MASKS = (
     (re.compile(r"\btmp(?:[a-z0-9_]{8}|\.[A-Za-z0-9]{6,10})\b"), "<name>"),  # tempfile of Python, mktemp(1)
     (re.compile(r"(?<=[./_-])(?=[A-Za-z]*\d)[A-Za-z0-9]{6,}\b"), "<name>"),
     (re.compile(r"(?<=\d)\s?[AP]M\b", re.IGNORECASE), ""),
-    (re.compile(r"(?<=\d )([a-z]{3,})s\b"), r"\1"),  # one second, two seconds
     (re.compile(r"\d+(?:[.,]\d+)*(?:e[-+]?\d+)?", re.IGNORECASE), "<n>"),
+    (re.compile(r"(?<=<n> )([a-z]{3,})s\b"), r"\1"),  # one second, two seconds
     # What was refused before for one reason, and is now for another, is no loss.
     (re.compile(r"permission denied|operation not permitted|read-only file system", re.IGNORECASE), "<refused>"),
     (re.compile(r"\b(?:EACCES|EPERM|EROFS)\b"), "<refused>"),

@@ -28,6 +28,7 @@ _QUOTED = re.compile("['\"`\u2018\u201c](/[^'\"`\u2019\u201d]*)['\"`\u2019\u201d
 _IPV4 = re.compile(r"(?<![\d.])(?:\d{1,3}\.){3}\d{1,3}(?![\d.])")
 _IPV6 = re.compile(r"(?<![\w:])(?:[0-9a-f]{0,4}:){2,7}[0-9a-f]{1,4}(?![\w:])", re.IGNORECASE)
 _WORD = re.compile(r"[a-z_][a-z0-9_]{2,}")
+_LED_BY = re.compile(r"^/(?:[^\s:]*/)?(?=[\w.-]+: )")
 # A word by itself: `syslog-ng` names a program.
 _CALL = re.compile(r"(?<![\w-])[a-z_][a-z0-9_]{2,}(?![\w-])")
 # `from->to`, as Go writes a connection: only the peer is filtered.
@@ -64,7 +65,8 @@ def trace(line: str) -> Trace:
     ended, exited = _ENDED.search(line), _EXITED.search(line)
     call, foreign = _KERNEL_CALL.search(line), _FOREIGN.search(line)
     paths = [found.rstrip("/") or "/" for found in (*_PATH.findall(_QUOTED.sub(" ", line)), *_QUOTED.findall(line))]
-    bare, peers = _PATH.sub(" ", _QUOTED.sub(" ", line)), _OWN_END.sub(" ", line)
+    # What systemd starts is called by its path; all other paths are no programs.
+    bare, peers = _PATH.sub(" ", _QUOTED.sub(" ", _LED_BY.sub("", line))), _OWN_END.sub(" ", line)
     return Trace(
         text=line,
         errno=_errno(line),

@@ -92,6 +92,8 @@ def _raise(trials: Trials, run: Run) -> None:
     limits = found.limits
     if run.cause is Cause.MEMORY:
         _note_cliff(found, works=False)
+    if run.cause is Cause.CPU:
+        _note_quota(found, works=False)
     values: dict[str, int] = {}
     if run.cause in (Cause.MEMORY, Cause.OTHER):
         values |= higher(limits, RAISE)
@@ -125,15 +127,22 @@ def _note_periods(found: Found) -> None:
 
 
 def _raise_slow(trials: Trials) -> None:
-    """Loosen what makes the confirming runs slow: the quota when it holds the service back, else memory."""
-    limits = trials.found.limits
-    held_back_s = statistics.median(run.load_held_back_s or 0.0 for run in trials.found.at_limits)
-    if limits.quota_percent is not None and (held_back_s > 0 or limits.memory_bytes is None):
+    """Loosen what makes the confirming runs slow: the quota when it holds most of them back, else memory."""
+    limits, runs = trials.found.limits, trials.found.at_limits
+    held_back = 2 * sum(map(_is_held_back, runs)) > len(runs)
+    if limits.quota_percent is not None and (held_back or limits.memory_bytes is None):
         _loosen(trials, {"quota_percent": math.ceil(limits.quota_percent * RAISE)})
     elif limits.memory_bytes is not None:
         _loosen(trials, higher(limits, RAISE))
     else:
         raise Stopped("the service is slower at the limits, and none is left to raise")
+
+
+def _is_held_back(run: Run) -> bool:
+    """Whether the quota is in the way of a load; of one with too few periods, or of the end of the start."""
+    if run.throttled_share is None:
+        return (run.load_held_back_s or 0.0) > 0
+    return run.throttled_share > THROTTLED_SHARE
 
 
 def _loosen(trials: Trials, values: dict[str, int]) -> None:

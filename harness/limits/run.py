@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from harness.judge.culprits import evidence
 from harness.judge.traces import trace
 from harness.judge.verdict import Outcome, Verdict
 from harness.limits import growth
@@ -262,7 +261,7 @@ def _costs_s(observation: Observation) -> dict[str, float]:
 def _cause(observation: Observation, frame: pandas.DataFrame | None) -> Cause:
     """Which limit a failure is due to, from counters and kernel lines, which on cgroup v1 outlive the unit's cgroup.
 
-    Descriptors have no counter: there the service's own words tell.
+    Descriptors have no counter: there the service's own words tell, where nothing was counted that speaks for another.
     """
     kernel = " ".join(observation.kernel)
     results = {observation.at_work.result, observation.after_stop.result}
@@ -270,13 +269,14 @@ def _cause(observation: Observation, frame: pandas.DataFrame | None) -> Cause:
         return Cause.MEMORY
     if observation.counters.forks_rejected or FORK_REJECTED in kernel:
         return Cause.TASKS
-    if any(trace(line).errno == "EMFILE" for line in evidence(observation)):
-        return Cause.FILES
     if frame is not None:
         if _stalled_share(frame, "memory_pressure_usec") > STALLED_SHARE:
             return Cause.MEMORY
         if _stalled_share(frame, "cpu_throttled_usec") > STALLED_SHARE:
             return Cause.CPU
+    # A step may have run out of its own: what it says is not the service's.
+    if any(trace(line.message).errno == "EMFILE" for line in observation.journal if not line.from_manager):
+        return Cause.FILES
     return Cause.OTHER
 
 

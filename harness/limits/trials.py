@@ -51,6 +51,8 @@ class Trials:
         if run.outcome is Outcome.UNRESOLVED:
             raise CutOff(run.reason)
         run = replace(run, limits=limits)
+        if run.cause is Cause.FILES and limits.together_with(self.settings.own).files is None:
+            run = replace(run, cause=Cause.OTHER)  # what inotify says of its instances, or the kernel's own default
         {"measure": found.measured, "confirm-limits": found.confirming}.get(purpose, found.tried).append(run)
         return run
 

@@ -7,9 +7,11 @@ their fsync from costing anything (Documentation/filesystems/overlayfs.rst, Linu
 """
 
 import os
+import re
 import shutil
 import stat
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -27,6 +29,8 @@ NOT_LAYERED = frozenset(
     "vfat msdos exfat ntfs ntfs3 fuseblk hfs hfsplus iso9660 udf".split()
 )
 LONGEST_LINE_BYTES = 4096
+# What logrotate(8) and services themselves put after the name of a log: a number, a date, .old.
+ROTATED = re.compile(r"(?:[.-](?:\d[\d.T:_-]*|old|bak))+$")
 COMPARED_BYTES, MOST_COMPARED_BYTES = 2**16, 2**26
 OPAQUE = "trusted.overlay.opaque"
 FRESH = ("dev", "proc", "run", "sys", "tmp", "var/tmp")
@@ -210,9 +214,7 @@ class Overlay:
             if not upper.is_file():
                 return ""
             size = upper.stat().st_size
-            # A log that was rotated begins as the root tree's file of the name it had before.
-            beside = lower.parent.iterdir() if lower.parent.is_dir() else ()
-            before = max((_in_common(each, upper) for each in (lower, *beside) if each.is_file()), default=0)
+            before = max((_in_common(each, upper) for each in _before_rotation(lower)), default=0)
             if before == size:
                 return ""
             start = max(before, size - most_bytes)
@@ -240,17 +242,28 @@ class Overlay:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
+def _before_rotation(path: Path) -> list[Path]:
+    """A file and those beside it that its text may come from: a log that was rotated begins as the one of another name.
+
+    Names that differ by more than what a rotation puts at their end are other logs, which may well begin alike.
+    """
+    name = ROTATED.sub("", path.name)
+    beside = path.parent.iterdir() if path.parent.is_dir() else ()
+    return [each for each in beside if ROTATED.sub("", each.name) == name and each.is_file()]
+
+
 def _in_common(one: Path, other: Path) -> int:
-    """How many bytes two files begin with alike, up to `MOST_COMPARED_BYTES`."""
+    """How many bytes two files begin with alike, up to `MOST_COMPARED_BYTES`; 0 where one is gone by now."""
     alike = 0
-    with one.open("rb") as first, other.open("rb") as second:
+    with suppress(FileNotFoundError), one.open("rb") as first, other.open("rb") as second:
         while alike < MOST_COMPARED_BYTES:
             blocks = first.read(COMPARED_BYTES), second.read(COMPARED_BYTES)
             if blocks[0] != blocks[1] or not blocks[0]:
                 parts = (number for number, (a, b) in enumerate(zip(*blocks, strict=False)) if a != b)
                 return alike + next(parts, min(map(len, blocks)))
             alike += len(blocks[0])
-    return min(one.stat().st_size, other.stat().st_size)
+        return min(one.stat().st_size, other.stat().st_size)
+    return 0
 
 
 def _escape(path: Path) -> str:

@@ -59,8 +59,10 @@ def _headline(answer: Answer) -> Text:
     for caution in answer.cautions():
         text.append(f"\n{one_line(caution, most=2000)}", style="yellow")
     if answer.reliability.flaky:
-        failures, runs = answer.reliability.failures, answer.reliability.runs
-        text.append(f"\nflaky: with nothing tightened it failed {failures} of {runs} runs; trials were repeated")
+        found = answer.reliability
+        warned = f", and warned of something new in {found.novel}" if found.novel else ""
+        text.append(f"\nflaky: with nothing tightened it failed {found.failures} of {found.runs} runs{warned}")
+        text.append("; trials were repeated")
     if not answer.tracer:
         text.append("\nno tracer worked here (bpftrace, strace): the search took more trials than with one")
     return text

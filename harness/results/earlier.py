@@ -68,7 +68,11 @@ class Earlier:
             else:
                 doubted.add(key)
         accepted = frozenset(Tightening.from_label(item["label"]) for item in data["settings"])
-        reliable = same and not data["baseline"]["failures"] and _same_surroundings(old, scenario)
+        reliable = (
+            same
+            and not (data["baseline"]["failures"] or data["baseline"].get("novel"))
+            and _same_surroundings(old, scenario)
+        )
         baseline = _baseline(run, data["verdicts"], changed=_names(old) - alike) if reliable else ()
         return cls(run.name, accepted, stand, frozenset(doubted), baseline)
 

@@ -64,7 +64,7 @@ class Conflicts(Generic[K]):
     def _explained(self, key: K, refusal: Refusal[K]) -> bool:
         """Whether what was seen says why it fails by itself."""
         named = (self._state.options.matching(verdict.suspects, (key,)) for verdict in refusal.witnesses)
-        return key in self._state.expected_late or key in self._state.suspected or any(named)
+        return key in self._state.expected_late or any(named)
 
     def _partner(self, key: K) -> K | None:
         """The accepted option that first makes `key` fail, which passes without any; None if the trials run out."""

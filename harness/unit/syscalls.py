@@ -4,7 +4,7 @@ systemd.exec(5): the first line decides between an allow-list and a deny-list; i
 take calls out again, in order. An allow-list of the unit itself is kept word for word, and only denied from.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
 from harness.unit.capability import CALLS_OF
@@ -43,10 +43,15 @@ class OwnFilter:
             return True
         sources = {group, _ALL_CALLS} | ({allow} if bundle.after_allow else set())
         if calls_of is not None and not bundle.after_allow:
-            let = {call for token in self.allowed for call in (calls_of(token) or {token})}
+            let = _calls(self.allowed, calls_of) - _calls(self.denied, calls_of)
             if not calls_of(group).isdisjoint(let):
                 return True
         return not sources.isdisjoint(self.allowed)
+
+
+def _calls(tokens: Iterable[str], calls_of: Callable[[str], frozenset[str]]) -> set[str]:
+    names = [token.partition(":")[0] for token in tokens]
+    return {call for name in names for call in (calls_of(name) or {name})}
 
 
 def answered(call: str) -> str:

@@ -115,7 +115,7 @@ def _with_implied(found: Collection[Offer], catalogue: Catalogue, *, version: in
         there = {offer.tightening for offer in found}
     filters, mounts = Tightening("NoNewPrivileges", "yes"), Tightening("PrivateMounts", "yes")
     by_filters = (
-        start.has_user and version <= LAST_IMPLYING and "CAP_SYS_ADMIN" not in start.last("AmbientCapabilities")
+        start.has_user and version <= LAST_IMPLYING and "CAP_SYS_ADMIN" not in start.last("AmbientCapabilities").upper()
     )
 
     def brought(offer: Offer) -> set[Tightening]:
@@ -221,9 +221,11 @@ def _step_risk(below: float, here: float) -> float:
 def _after_ambient(found: Iterable[Offer], start: Start) -> Iterator[Offer]:
     """A capability that the unit is given can be taken from the bounding set only once it is given no more (218)."""
     ambient = load()["AmbientCapabilities"]
-    given = set() if start.leaves_alone(ambient) else set(allowed(start.lines(ambient.name)))
+    lines = () if start.leaves_alone(ambient) else start.lines(ambient.name)
+    given = {item.upper(): item for item in allowed(lines)}  # systemd takes both spellings
     for offer in found:
-        steps = {Tightening("AmbientCapabilities", items=(item,)) for item in offer.tightening.items if item in given}
+        both = [given[item] for item in offer.tightening.items if item in given]
+        steps = {Tightening("AmbientCapabilities", items=(item,)) for item in both}
         yield replace(offer, requires=offer.requires | steps)
 
 

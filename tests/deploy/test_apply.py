@@ -124,6 +124,17 @@ def test_a_unit_that_is_down_is_rolled_back_too(there, before, still):
     assert there.sh(f"harness rollback {UNIT} --yes").status == 2
 
 
+def test_a_unit_that_was_stopped_is_rolled_back_and_stays_so(there, before):
+    run = run_folder(there, GOOD)
+    assert there.sh(f"harness apply {run} --unit {UNIT} --yes --grace 0").status == 0
+    there.sh(f"systemctl stop {UNIT}")
+    done = there.sh(f"harness rollback {UNIT} --yes --grace 0")
+    assert (done.status, "not started" in done.text) == (0, True), done.error_text
+    assert there.show("ActiveState")["ActiveState"] == "inactive"
+    there.sh(f"systemctl start {UNIT}")
+    assert whole(there, before, GOOD) == "old"
+
+
 @pytest.mark.parametrize("what", BAD)
 def test_what_does_not_work_is_taken_back(there, what):
     settled(there, OLD)
@@ -183,9 +194,12 @@ def test_limits_that_the_running_unit_exceeds_are_cautions(there):
     assert whole(there, None, GOOD) == "old"
 
 
-def test_what_was_changed_meanwhile_is_not_overwritten(there):
+@pytest.mark.parametrize("stopped", [False, True], ids=["up", "stopped"])
+def test_what_was_changed_meanwhile_is_not_overwritten(there, stopped):
     """What was shown is what is done: another apply, or an editor, may have come in between."""
     settled(there, OLD)
+    if stopped:
+        there.sh(f"systemctl stop {UNIT}")
     code = (
         "from harness.deploy.apply import How, Plan, carry_out\n"
         f"carry_out(Plan('{UNIT}', {GOOD!r}, 'seen before that'), How(grace_s=0))\n"
@@ -193,6 +207,7 @@ def test_what_was_changed_meanwhile_is_not_overwritten(there):
     there.write("/srv/late.py", code)
     done = there.sh("PYTHONPATH=/opt/harness-under-test python3 /srv/late.py")
     assert "was changed meanwhile" in done.error_text
+    there.sh(f"systemctl start {UNIT}")
     assert whole(there, OLD, GOOD) == "old"
 
 

@@ -88,6 +88,8 @@ def test_a_port_above_is_the_services_own_if_every_run_has_it():
 
 def test_what_a_filter_ends_before_anything_is_tightened_is_no_damage():
     assert verdict(observation(kernel=(KILLED,)), baseline(observation(kernel=(KILLED,)))).passed
+    numbered = [KILLED.replace("worker", f"worker-{number}") for number in (7, 12)]
+    assert verdict(observation(kernel=(numbered[0],)), baseline(observation(kernel=(numbered[1],)))).passed
 
 
 def test_a_user_namespace_of_a_process_s_own_gives_it_every_capability():

@@ -344,7 +344,28 @@ ANY = "0.0.0.0/0 ::/0"
         ("could not open '/var/named/chroot/x.pid': Permission denied", {"CapabilityBoundingSet": "cap_kill"}, ()),
         ("syslog-ng: Error setting capabilities: Operation not permitted", {"ProtectKernelLogs": "yes"}, ()),
         # Nobody changes the mode of what belongs to others; only EPERM is what these filters answer with.
-        ("chmod: changing permissions of '/srv/f': Operation not permitted", {"RestrictSUIDSGID": "yes"}, ()),
+        (
+            "chmod: changing permissions of '/srv/f': Operation not permitted",
+            {"RestrictSUIDSGID": "yes", "CapabilityBoundingSet": "cap_chown"},
+            ("CapabilityBoundingSet", "CapabilityBoundingSet=CAP_FOWNER"),
+        ),
+        (
+            "chmod: changing permissions of '/srv/f': Operation not permitted",
+            {"RestrictSUIDSGID": "yes"},
+            ("RestrictSUIDSGID", "RestrictSUIDSGID=no"),
+        ),
+        # systemd starts a program by its path.
+        (
+            "/bin/chown: changing ownership of '/srv/f': Operation not permitted",
+            {"CapabilityBoundingSet": "cap_kill"},
+            ("CapabilityBoundingSet", "CapabilityBoundingSet=CAP_CHOWN"),
+        ),
+        # The kernel itself refuses with EACCES.
+        (
+            "mprotect failed: Permission denied",
+            {"MemoryDenyWriteExecute": "yes"},
+            ("MemoryDenyWriteExecute", "MemoryDenyWriteExecute=no"),
+        ),
         ("hook: executable '/srv/f': Permission denied", {"MemoryDenyWriteExecute": "yes"}, ()),
         # Packets are filtered by their peer, and binding is none.
         ("bind() to 0.0.0.0:80 failed (1: Operation not permitted)", {"IPAddressDeny": ANY}, ()),

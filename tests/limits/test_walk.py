@@ -432,3 +432,10 @@ def test_a_failure_for_want_of_descriptors_is_no_chance():
     assert found.state is State.CONFIRMED, found.stop
     assert (found.limits.files, found.limits.processes, found.failed) == (None, 13, 0)
     assert list(found.refused) == ["LimitNOFILE"]
+
+
+def test_where_no_limit_is_on_descriptors_their_want_is_a_failure_as_any_other():
+    """It is what inotify says, too, when its instances are used up: once is chance."""
+    settings = Settings(dedicated_user=True, leave_alone=frozenset({"LimitNOFILE"}))
+    found = walk(settings, FailsOnce(2, Cause.FILES, "too many open files"))
+    assert found.state is State.CONFIRMED, found.stop

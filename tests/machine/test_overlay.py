@@ -176,6 +176,12 @@ def test_a_rotated_log_has_only_what_was_added(overlay, root):
     assert overlay.added_text("/var/log/app.log.1", most_bytes=100) == "new line\n"
 
 
+def test_another_log_that_begins_alike_is_not_where_a_log_comes_from(overlay, root):
+    (root / "var/log/worker-1.log").write_text("starting\nERROR: not permitted\nready\n")
+    overlay.put("/var/log/worker-2.log", b"starting\nERROR: not permitted\n")
+    assert overlay.added_text("/var/log/worker-2.log", most_bytes=100) == "starting\nERROR: not permitted\n"
+
+
 def test_a_link_to_a_directory_that_is_replaced_has_changed(overlay, root):
     (root / "var/lib/current").symlink_to("/usr")
     overlay.seal()

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 from predicates import Predicate, flat
 
 from harness.search.options import Option
@@ -57,6 +59,27 @@ def test_what_an_option_rests_on_never_gives_way_to_it():
     result = search(options, attempt, settings=LOOKING)
     assert result.accepted == {"policy"}
     assert all("policy" in candidate for candidate in attempt.tried if "strict" in candidate)
+
+
+def test_one_that_was_suspected_in_a_group_is_tried_in_place_of_a_lighter_one_still():
+    """A denial of one in a group of many says nothing of why it fails beside what was accepted."""
+    options = [
+        Option("small", weight=1, risk=0.02),
+        Option("big", weight=100, risk=0.05),
+        *(Option(key, weight=5, risk=0.05) for key in "xyzuvwq"),
+    ]
+
+    class First(Predicate):
+        """The first trial's denial names some of its group."""
+
+        def _try(self, candidate):
+            told = super()._try(candidate)
+            return replace(told, suspects=("big", "x", "y")) if told.failed and len(self.stored) == 1 else told
+
+    attempt = First(lambda candidate: not {"big", "small"} <= candidate and "q" not in candidate)
+    result = search(options, attempt, settings=LOOKING)
+    assert result.accepted == {"big", *"xyzuvw"}
+    assert set(result.refused) == {"small", "q"}
 
 
 def test_what_stands_on_the_lighter_counts_with_it():

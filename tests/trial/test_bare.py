@@ -92,7 +92,8 @@ def test_what_is_said_at_times_with_nothing_tightened_is_chance():
     assert not made.reliability.flaky
     measured = made.measure()
     said = [number for number in range(FIRST + 1, MEASURING_RUNS + 2) if number % 5 == 0]
-    assert (measured.runs, measured.failures) == (MEASURING_RUNS, len(said))
+    assert (measured.runs, measured.failures, measured.novel) == (MEASURING_RUNS, 0, len(said))
+    assert measured.flaky
     assert made.templates == {template(STORM.message)}
 
 

@@ -62,6 +62,8 @@ def test_a_capability_is_given_no_more_before_it_is_taken_for_good():
     assert "AmbientCapabilities -CAP_NET_BIND_SERVICE" in labels(given[bind].requires)
     assert labels(given[bind].requires) <= given.keys()
     assert not labels(given["CapabilityBoundingSet -CAP_CHOWN"].requires)
+    lower = offered(OWN.replace("CAP_NET_BIND_SERVICE", "cap_net_bind_service"))[bind]
+    assert "AmbientCapabilities -cap_net_bind_service" in labels(lower.requires)
     assert not labels(offered()[bind].requires)
     assert not labels(offered(OWN, leave_alone=("AmbientCapabilities",))[bind].requires)
 
