@@ -111,13 +111,21 @@ class Bare:
         further = self._further()
         before = Baseline.of([*self._earlier, *self._passed])
         self._judge(further)
-        novel = 0
-        for item, alone in zip(further, self.verdicts[len(self.verdicts) - len(further) :], strict=True):
-            verdict = judge(self._scenario, item, catalogue=self._catalogue, baseline=before)
-            novel += alone.passed and verdict.failed and not (verdict.only_slow or verdict.glimpsed or verdict.missed)
         self.templates = frozenset().union(*(templates(item.journal) for item in further))
-        self.reliability = replace(self.reliability, novel=novel)
+        known = replace(before, templates=before.templates | self.templates)
+        alone = self.verdicts[len(self.verdicts) - len(further) :]
+        passed = [item for item, verdict in zip(further, alone, strict=True) if verdict.passed]
+        differing = [item for item in passed if self._differs(item, before)]
+        failures = sum(self._differs(item, known) for item in differing)
+        self.reliability = replace(
+            self.reliability, failures=self.reliability.failures + failures, novel=len(differing) - failures
+        )
         return self.reliability
+
+    def _differs(self, item: Observation, baseline: Baseline) -> bool:
+        """Whether it would fail as a trial, by what is not tried again there."""
+        verdict = judge(self._scenario, item, catalogue=self._catalogue, baseline=baseline)
+        return verdict.failed and not (verdict.only_slow or verdict.glimpsed or verdict.missed)
 
     def _further(self) -> list[Observation]:
         return self._attempts.run([self.plain] * max(0, MEASURING_RUNS - self.reliability.runs))

@@ -172,6 +172,8 @@ def tune(
         loaded = load(scenario)
         loaded = loaded if start is None else loaded.model_copy(update={"start": start})
         check_earlier(loaded, earlier, changed=scenario_changed)
+        if only is not Only.DIRECTIVES and (told := loaded.limits.too_few()):
+            raise UsageError(f"{scenario}: limits.{told}", hint="raise it, or leave limits out: --only directives")
         answer, store = session.tune(loaded, options, listener)
     apart.write_page(store.folder)
     show(answer, store.folder, console())

@@ -164,8 +164,6 @@ def opened(scenario: Scenario, options: Options, listener: Listener) -> Iterator
     Raises HarnessError of every kind; Ctrl-C outside the trials becomes BudgetError.
     """
     check_ready(scenario)
-    if options.only is not Only.DIRECTIVES and (told := scenario.limits.too_few()):
-        raise UsageError(f"{scenario.path}: limits.{told}", hint="raise it, or leave limits out: --only directives")
     for path in remove_leftovers():
         listener.note(f"removed what an earlier run left: {path}")
     store = _open(scenario, options, listener)

@@ -41,7 +41,8 @@ NO_REFUSAL = frozenset({"CPUQuota"})
 class Plan:
     """One change of a unit as it would be made: the text before and after, None where there is no drop-in.
 
-    `cautions` are what the workload of the run did not show: a person has to say yes to them.
+    `cautions` are what the workload of the run did not show: a person has to say yes to them. `restarts` is whether
+    the unit is (re)started with it.
     """
 
     unit: str
@@ -49,6 +50,7 @@ class Plan:
     after: str | None
     notes: tuple[str, ...] = ()
     cautions: tuple[str, ...] = ()
+    restarts: bool = True
 
     def diff(self) -> str:
         """What changes, as a unified diff."""
@@ -101,7 +103,9 @@ def plan_rollback(unit: str) -> tuple[Plan, record.Record]:
     if before is None:
         raise UsageError(f"{unit} has no drop-in of harness", hint=f"see what it has: systemctl cat {unit}")
     earlier = record.read(unit, before)
-    return Plan(unit, before, earlier.previous), earlier
+    restarts = Manager(unit).state().active != "inactive"
+    notes = () if restarts else (f"{unit} is inactive: it is not started",)
+    return Plan(unit, before, earlier.previous, notes, restarts=restarts), earlier
 
 
 def carry_out(plan: Plan, how: How, *, run: str = "") -> State:
@@ -137,34 +141,34 @@ def carry_out(plan: Plan, how: How, *, run: str = "") -> State:
             record.remove(plan.unit, plan.before)
         return manager.state()
     except KeyboardInterrupt as error:
-        what = "its settings from before" if lasting(plan.unit) == plan.before else "the new settings"
+        again = lasting(plan.unit) == plan.before
+        what = "its settings from before" if again else "the new settings"
         raise BudgetError(
-            f"interrupted: {plan.unit} has {what}, and is {manager.state()}", hint="run the same command again"
+            f"interrupted: {plan.unit} has {what}, and is {manager.state()}",
+            hint="run the same command again" if again else f"systemctl status {plan.unit}",
         ) from error
 
 
 def _revive(plan: Plan, how: How, manager: Manager, *, timeout_s: float) -> State:
-    """Roll a unit back that is down, and start it unless somebody stopped it.
+    """Roll a unit back that is down, and start it where it failed.
 
     Raises RolledBackError when it does not stay up with what was before either.
     """
-    start = manager.state().active != "inactive"
 
     def begin() -> State:
-        return put_back(manager, plan.before, plan.after, start=start, timeout_s=timeout_s)
+        return put_back(manager, plan.before, plan.after, start=plan.restarts, timeout_s=timeout_s)
 
     try:
-        if start:
+        if plan.restarts:
             how.said(f"{plan.unit} is down: it is started with what was before")
             Probation(manager, how, time.time(), ours=frozenset(), known=frozenset()).run(begin)
         else:
-            how.said(f"{plan.unit} is stopped: it has what was before, and is not started")
             begin()
     except RolledBackError as error:
         told = f"{error.message}\nthe settings from before are in force, so it is something else that keeps it down"
         raise RolledBackError(told, hint=error.hint or f"journalctl -u {plan.unit} --since -5min") from error
     finally:
-        if plan.before is not None and lasting(plan.unit) != plan.before:
+        if plan.before is not None and lasting(plan.unit) == plan.after:
             record.remove(plan.unit, plan.before)
     return manager.state()
 

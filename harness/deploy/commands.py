@@ -95,7 +95,7 @@ def _agree(plan: apply.Plan, wishes: Wishes, out: Console) -> None:
         raise UsageError(
             "nothing was changed: nobody is there to say yes", hint="say --yes, once you have seen the diff"
         )
-    if not agreed(f"Restart {plan.unit} with this?"):
+    if not agreed(f"Restart {plan.unit} with this?" if plan.restarts else f"Change {plan.unit} to this?"):
         raise UsageError("nothing was changed")
 
 

@@ -247,7 +247,8 @@ def _refuses(directive: str, seen: Trace) -> bool:
     Only memory that was to be made executable is refused with EACCES where the kernel does it itself (PR_SET_MDWE,
     systemd 254 and Linux 6.3); beside a path that is said of the file there.
     """
-    return seen.errno == "EPERM" or (directive == "MemoryDenyWriteExecute" and seen.errno == "EACCES" and not seen.path)
+    of_a_file = any(path != seen.program for path in seen.paths)
+    return seen.errno == "EPERM" or (directive == "MemoryDenyWriteExecute" and seen.errno == "EACCES" and not of_a_file)
 
 
 def _of_switch(directive: str, seen: Trace, unit: Denials) -> Iterator[Cause]:

@@ -28,7 +28,8 @@ _QUOTED = re.compile("['\"`\u2018\u201c](/[^'\"`\u2019\u201d]*)['\"`\u2019\u201d
 _IPV4 = re.compile(r"(?<![\d.])(?:\d{1,3}\.){3}\d{1,3}(?![\d.])")
 _IPV6 = re.compile(r"(?<![\w:])(?:[0-9a-f]{0,4}:){2,7}[0-9a-f]{1,4}(?![\w:])", re.IGNORECASE)
 _WORD = re.compile(r"[a-z_][a-z0-9_]{2,}")
-_LED_BY = re.compile(r"^/(?:[^\s:]*/)?(?=[\w.-]+: )")
+# A program that was started by its path: files are named in the same way.
+_LED_BY = re.compile(r"^(/(?:[^\s/:]+/)*(?:s?bin|lib|libexec)/(?:[^\s/:]+/)*)([\w.+-]+): ")
 # A word by itself: `syslog-ng` names a program.
 _CALL = re.compile(r"(?<![\w-])[a-z_][a-z0-9_]{2,}(?![\w-])")
 # `from->to`, as Go writes a connection: only the peer is filtered.
@@ -41,7 +42,10 @@ _FOREIGN = re.compile(r"type=1326 .*\barch=([0-9a-f]+)")
 
 @dataclass(frozen=True)
 class Trace:
-    """What one line tells; empty where it does not. `calls` are words that may be system calls: none out of a path."""
+    """What one line tells; empty where it does not. `calls` are words that may be system calls: none out of a path.
+
+    `program` is the path by which a program names itself, at the beginning.
+    """
 
     text: str
     errno: str = ""
@@ -51,6 +55,7 @@ class Trace:
     addresses: tuple[str, ...] = ()
     signal: str = ""
     status: int | None = None
+    program: str = ""
     killed_for: str = ""
     architecture: str = ""
 
@@ -65,8 +70,9 @@ def trace(line: str) -> Trace:
     ended, exited = _ENDED.search(line), _EXITED.search(line)
     call, foreign = _KERNEL_CALL.search(line), _FOREIGN.search(line)
     paths = [found.rstrip("/") or "/" for found in (*_PATH.findall(_QUOTED.sub(" ", line)), *_QUOTED.findall(line))]
-    # What systemd starts is called by its path; all other paths are no programs.
-    bare, peers = _PATH.sub(" ", _QUOTED.sub(" ", _LED_BY.sub("", line))), _OWN_END.sub(" ", line)
+    led_by = _LED_BY.match(line)
+    said = line if led_by is None else line.removeprefix(led_by[1])
+    bare, peers = _PATH.sub(" ", _QUOTED.sub(" ", said)), _OWN_END.sub(" ", line)
     return Trace(
         text=line,
         errno=_errno(line),
@@ -76,6 +82,7 @@ def trace(line: str) -> Trace:
         addresses=tuple(filter(_is_address, (*_IPV4.findall(peers), *_IPV6.findall(peers)))),
         signal="SIG" + ended[1] if ended else "",
         status=int(exited[1]) if exited else None,
+        program="" if led_by is None else led_by[1] + led_by[2],
         killed_for=call[1] if call else "",
         architecture=foreign[1] if foreign else "",
     )

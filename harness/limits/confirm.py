@@ -15,8 +15,10 @@ RAISE = 1.2
 BESIDE_EVERY = 5
 # A service may fail by itself now and then: only a second failure that no counter explains loosens the limits.
 MOST_UNCLEAR = 1
-# A quota holds back more than it should where it did so this many standard deviations more often.
-DEVIATIONS = 3.0
+# A quota holds back more than it should where so many periods would come by chance no more often than this.
+CHANCE = 0.001
+# Runs without limits after those that seemed slow: the host may have become slower than it was before them.
+MEASURED_AFTER = 3
 
 
 def confirm(trials: Trials) -> None:
@@ -28,6 +30,8 @@ def confirm(trials: Trials) -> None:
     while True:
         _clean_runs(trials)
         found.slowdown = trials.slowdown(found.at_limits)
+        if found.slowdown[0] > settings.slowdown_max:
+            found.slowdown = _compared_again(trials)
         if found.slowdown[0] <= settings.slowdown_max:
             found.state = State.CONFIRMED
             _note_cliff(found, works=True)
@@ -36,6 +40,15 @@ def confirm(trials: Trials) -> None:
             return
         found.note(f"at the limits {found.slowdown[1]} is {found.slowdown[0]:.2f} times that without: raised")
         _raise_slow(trials)
+
+
+def _compared_again(trials: Trials) -> tuple[float, str]:
+    """The slowdown against runs between and after the confirming ones, and none of those long before."""
+    found = trials.found
+    for _ in range(min(MEASURED_AFTER, trials.left())):
+        trials.measure()
+    first = found.at_limits[0].trial_id
+    return trials.slowdown(found.at_limits, [run for run in found.measured if run.trial_id > first])
 
 
 def _clean_runs(trials: Trials) -> None:
@@ -60,15 +73,14 @@ def _clean_runs(trials: Trials) -> None:
 def _eased(trials: Trials) -> bool:
     """Raise a quota that held the service back in more periods of the confirming runs than chance has it.
 
-    One run of a short load has too few periods to tell 1 %. Nothing has failed, so the budget must last for all the
-    runs that are asked for; else it is only said.
+    One run of a short load has too few periods to tell 1 %, and one beside other work catches up afterwards. Nothing
+    has failed, so the budget must last for all the runs that are asked for; else it is only said.
     """
     found, limits = trials.found, trials.found.limits
-    runs = [run for run in found.at_limits if run.throttled_share is not None]
+    runs = [run for run in found.at_limits if run.throttled_share is not None and not run.busy]
     periods = sum(run.load_periods or 0 for run in runs)
     throttled = sum((run.throttled_share or 0.0) * (run.load_periods or 0) for run in runs)
-    expected = THROTTLED_SHARE * periods
-    if limits.quota_percent is None or throttled <= expected + DEVIATIONS * math.sqrt(expected):
+    if limits.quota_percent is None or _chance_of(round(throttled), THROTTLED_SHARE * periods) > CHANCE:
         return False
     share = throttled / periods
     quota = math.ceil(limits.quota_percent * (RATIO if share > NEAR_SHARE else math.sqrt(RATIO)))
@@ -81,6 +93,11 @@ def _eased(trials: Trials) -> bool:
     _note_quota(found, works=False)
     found.limits = raised
     return True
+
+
+def _chance_of(count: int, expected: float) -> float:
+    """Chance of so many rare events, or more, where so many are expected (Poisson)."""
+    return 1 - sum(math.exp(-expected) * expected**number / math.factorial(number) for number in range(count))
 
 
 def _raise(trials: Trials, run: Run) -> None:
@@ -127,9 +144,9 @@ def _note_periods(found: Found) -> None:
 
 
 def _raise_slow(trials: Trials) -> None:
-    """Loosen what makes the confirming runs slow: the quota when it holds most of them back, else memory."""
-    limits, runs = trials.found.limits, trials.found.at_limits
-    held_back = 2 * sum(map(_is_held_back, runs)) > len(runs)
+    """Loosen what makes the confirming runs slow: the quota when it explains most of them, else memory."""
+    found, limits = trials.found, trials.found.limits
+    held_back = 2 * sum(_is_slow_by_quota(run, found.slowdown[0]) for run in found.at_limits) > len(found.at_limits)
     if limits.quota_percent is not None and (held_back or limits.memory_bytes is None):
         _loosen(trials, {"quota_percent": math.ceil(limits.quota_percent * RAISE)})
     elif limits.memory_bytes is not None:
@@ -138,11 +155,12 @@ def _raise_slow(trials: Trials) -> None:
         raise Stopped("the service is slower at the limits, and none is left to raise")
 
 
-def _is_held_back(run: Run) -> bool:
-    """Whether the quota is in the way of a load; of one with too few periods, or of the end of the start."""
-    if run.throttled_share is None:
-        return (run.load_held_back_s or 0.0) > 0
-    return run.throttled_share > THROTTLED_SHARE
+def _is_slow_by_quota(run: Run, slowdown: float) -> bool:
+    """Whether the quota held a run back in the load, or in its first periods for half of the time it took longer."""
+    if (run.throttled_share or 0.0) > THROTTLED_SHARE:
+        return True
+    held_back_s, load_s = run.load_held_back_s or 0.0, (run.load_periods or 0) * run.limits.period_s
+    return held_back_s > 0 and 2 * held_back_s >= (slowdown - 1) * load_s
 
 
 def _loosen(trials: Trials, values: dict[str, int]) -> None:

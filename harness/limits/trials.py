@@ -108,18 +108,19 @@ class Trials:
         """Whether runs were fast enough under load and at the start."""
         return self.slowdown(runs)[0] <= self.settings.slowdown_max and self.starts_fast(runs)
 
-    def slowdown(self, runs: Sequence[Run]) -> tuple[float, str]:
-        """How many times dearer the load is than in the runs beside, and which figure says so.
+    def slowdown(self, runs: Sequence[Run], beside: Sequence[Run] = ()) -> tuple[float, str]:
+        """How many times dearer the load is than in the runs `beside`, and which figure says so.
 
-        Times taken while other work had the processors say nothing, and are not compared.
+        Without any that tells, the last runs without limits are taken. Times taken while other work had the processors
+        say nothing, and are not compared.
         """
         quiet = [run for run in runs if not run.busy]
         if not quiet:
             self.found.note(TOO_BUSY)
-        return fit.slowdown(quiet, self._beside())
+        return fit.slowdown(quiet, _telling(beside) or self._beside())
 
     def _beside(self) -> list[Run]:
-        return [run for run in self.found.measured if run.passed and not run.busy][-BESIDE:]
+        return _telling(self.found.measured)[-BESIDE:]
 
     def starts_fast(self, runs: Sequence[Run]) -> bool:
         """By the time that starts take; on a busy host by how long the quota held them back."""
@@ -131,3 +132,8 @@ class Trials:
         if held_back and statistics.median(held_back) > more_s:
             return False
         return not before or not now or statistics.median(now) <= middle_s + more_s
+
+
+def _telling(runs: Sequence[Run]) -> list[Run]:
+    """Those whose times say something."""
+    return [run for run in runs if run.passed and not run.busy]

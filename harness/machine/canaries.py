@@ -118,10 +118,9 @@ def _services(canaries: Iterable[Canary]) -> list[_Service]:
                 made = (f"{canary.name} {role} subject", canary.subject, ())
                 single.append(_Service(f"subject-{unit}", lines, (before,), [made]))
                 single.append(_Service(unit, (), (single[-1].unit,), [probe]))
+                before = unit
             else:
                 shared.setdefault(lines, _Service(unit, lines, (first.unit,))).probes.append(probe)
-                unit = shared[lines].unit
-            before = unit
     return [first, *shared.values(), *single]
 
 

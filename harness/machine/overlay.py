@@ -30,7 +30,7 @@ NOT_LAYERED = frozenset(
 )
 LONGEST_LINE_BYTES = 4096
 # What logrotate(8) and services themselves put after the name of a log: a number, a date, .old.
-ROTATED = re.compile(r"(?:[.-](?:\d[\d.T:_-]*|old|bak))+$")
+ROTATED = re.compile(r"(?:[.-](?:\d[\dT:_]*|old|bak))+$")
 COMPARED_BYTES, MOST_COMPARED_BYTES = 2**16, 2**26
 OPAQUE = "trusted.overlay.opaque"
 FRESH = ("dev", "proc", "run", "sys", "tmp", "var/tmp")

@@ -56,7 +56,7 @@ def snapshot(leader: int, pids: Iterable[int], *, seen_at: str) -> list[Process]
 def is_systemds(comm: str) -> bool:
     """Whether it is still systemd's child, not yet confined, and about to become the unit's process.
 
-    systemd calls it `(program)`, and `systemd-executor` for a moment since 254. A service of Type=simple is active
+    systemd calls it `(program)`, and `systemd-executor` for a moment since 255. A service of Type=simple is active
     before its process is there.
     """
     return (comm.startswith("(") and comm.endswith(")")) or comm == "systemd-executor"[:15]

@@ -41,6 +41,16 @@ def test_the_baseline_is_tried_where_a_search_begins(tmp_path, start, umask):
     assert harness("try", "tiny.toml", folder=tmp_path).status == 0
 
 
+@pytest.mark.boots
+def test_too_few_trials_for_limits_are_said_where_limits_are_asked_for(tmp_path):
+    tiny.write(tmp_path, tables=f"{tiny.IT_RUNS}\n[limits]\nmax_trials = 30\n")
+    done = harness("tune", "tiny.toml", folder=tmp_path)
+    assert (done.status, "max_trials = 30 is too few" in done.error) == (2, True)
+    assert "--only directives" in done.hint
+    without = harness("tune", "tiny.toml", "--only", "directives", "--max-trials", "1", folder=tmp_path)
+    assert (without.status, "too few" in without.error) == (5, False)
+
+
 @pytest.mark.parametrize(
     ("arguments", "error"),
     [

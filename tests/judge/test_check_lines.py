@@ -61,6 +61,8 @@ def contradictions(text: str) -> str:
         ("ProtectSystem=strict\nPrivateTmp=yes\nReadWritePaths=/srv /tmp", [(4, "ReadWritePaths", "/tmp")]),
         ("ProtectSystem=full\nReadWritePaths=/etc /etc/a", [(3, "ReadWritePaths", "/etc")]),
         ("ProtectSystem=strict\nReadWritePaths=/etc", []),
+        ("ProtectSystem=strict\nReadOnlyPaths=/tmp", [(3, "ReadOnlyPaths", "/tmp")]),
+        ("ProtectSystem=strict\nPrivateTmp=yes\nReadOnlyPaths=/tmp/x", []),
         ("ReadOnlyPaths=/srv\nReadWritePaths=/srv /srv/a", [(3, "ReadWritePaths", "/srv")]),
         ("AmbientCapabilities=", [(2, "AmbientCapabilities", "")]),
         ("PrivateTmp=no", [(2, "PrivateTmp", "")]),

@@ -354,7 +354,15 @@ ANY = "0.0.0.0/0 ::/0"
             {"RestrictSUIDSGID": "yes"},
             ("RestrictSUIDSGID", "RestrictSUIDSGID=no"),
         ),
+        # What is named first may be a file.
+        ("/var/log/syslog: Permission denied", {"ProtectKernelLogs": "yes"}, ()),
+        ("/sys/fs/bpf: Operation not permitted", {"CapabilityBoundingSet": "cap_kill"}, ()),
         # systemd starts a program by its path.
+        (
+            "/usr/sbin/php-fpm: mprotect failed: Permission denied",
+            {"MemoryDenyWriteExecute": "yes"},
+            ("MemoryDenyWriteExecute", "MemoryDenyWriteExecute=no"),
+        ),
         (
             "/bin/chown: changing ownership of '/srv/f': Operation not permitted",
             {"CapabilityBoundingSet": "cap_kill"},

@@ -439,3 +439,59 @@ def test_where_no_limit_is_on_descriptors_their_want_is_a_failure_as_any_other()
     settings = Settings(dedicated_user=True, leave_alone=frozenset({"LimitNOFILE"}))
     found = walk(settings, FailsOnce(2, Cause.FILES, "too many open files"))
     assert found.state is State.CONFIRMED, found.stop
+
+
+def test_what_the_end_of_the_start_has_held_back_does_not_hide_a_want_of_memory():
+    class Slow(Service):
+        """Slow below 125 MiB; the first periods of the load are held back by any quota below 90 %."""
+
+        def __call__(self, limits: LimitSet, purpose: str) -> Run:
+            run = super().__call__(limits, purpose)
+            if limits.quota_percent is not None and limits.quota_percent < 90:
+                run = replace(run, load_held_back_s=0.03, throttled_share=0.0, load_periods=18)
+            scarce = limits.memory_bytes is not None and limits.memory_bytes < 125 * MIB
+            return replace(run, costs_s={"load": 1.5}) if purpose == "confirm-limits" and scarce else run
+
+    found = walk(Settings(max_trials=60), Slow())
+    assert found.state is State.CONFIRMED, found.stop
+    assert 125 * MIB <= found.limits.memory_bytes <= 150 * MIB
+    assert found.limits.quota_percent <= 48
+
+
+def test_a_quota_that_failed_while_confirming_is_no_longer_said_to_be_enough():
+    found = walk(Settings(max_trials=100), FailsOnce(3, Cause.CPU, "held up by its quota"))
+    assert found.state is State.CONFIRMED, found.stop
+    (failed,) = [run for run in found.confirming if not run.passed]
+    assert found.quota.failed == failed.limits.quota_percent < found.limits.quota_percent
+
+
+def test_a_host_that_becomes_slower_is_not_taken_for_limits_that_are_tight():
+    class Drifting(Service):
+        """All is half as fast again from the first confirming run on."""
+
+        later = False
+
+        def __call__(self, limits: LimitSet, purpose: str) -> Run:
+            run = super().__call__(limits, purpose)
+            self.later |= purpose == "confirm-limits"
+            return replace(run, costs_s={"load": 1.5 * run.costs_s["load"]}) if self.later else run
+
+    plain, found = walk(Settings(), Service()), walk(Settings(), Drifting())
+    assert found.state is State.CONFIRMED, found.stop
+    assert found.limits == plain.limits
+
+
+def test_one_period_held_back_is_chance():
+    class Once(Service):
+        """The first confirming run of a short load has one of its four periods held back."""
+
+        seen = False
+
+        def __call__(self, limits: LimitSet, purpose: str) -> Run:
+            run = super().__call__(limits, purpose)
+            first, self.seen = purpose == "confirm-limits" and not self.seen, self.seen or purpose == "confirm-limits"
+            return replace(run, throttled_share=0.25 if first else 0.0, load_periods=4)
+
+    found = walk(Settings(), Once())
+    assert found.state is State.CONFIRMED, found.stop
+    assert not any("raised" in note for note in found.notes)

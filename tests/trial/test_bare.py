@@ -11,7 +11,7 @@ from harness.bare import MEASURING_RUNS, TRACED_AGAIN, Bare
 from harness.errors import MachineError
 from harness.inspection import Inspection
 from harness.judge.novelty import template
-from harness.observation import Observation, Seen
+from harness.observation import Observation, Seen, UnitState
 from harness.tune import Only, Walk
 from harness.unit import catalogue
 from harness.unit.unitfile import parse_cat
@@ -95,6 +95,20 @@ def test_what_is_said_at_times_with_nothing_tightened_is_chance():
     assert (measured.runs, measured.failures, measured.novel) == (MEASURING_RUNS, 0, len(said))
     assert measured.flaky
     assert made.templates == {template(STORM.message)}
+
+
+def test_what_fails_at_times_and_is_not_known_then_is_a_failure():
+    """Of a stop that is unclean at times nothing is learned: it fails candidates as often."""
+
+    def make(number: int, request: Request) -> Observation:
+        unclean = number > FIRST and number % 5 == 0
+        return observation(after_stop=UnitState("failed", result="exit-code")) if unclean else observation()
+
+    made = bare(Trials(make))
+    made.run()
+    measured = made.measure()
+    assert measured.failures == len([number for number in range(FIRST + 1, MEASURING_RUNS + 2) if number % 5 == 0])
+    assert measured.novel == 0
 
 
 def test_what_every_run_says_is_no_chance():
