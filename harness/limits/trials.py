@@ -95,18 +95,19 @@ class Trials:
     def is_fast(self, limits: LimitSet, purpose: str, *, first: Run | None = None) -> bool:
         """Whether a candidate works within the allowed slowdown; a slow run is repeated with one beside it.
 
-        `first` is a run of it that was made before.
+        Slow is what is dearer than that one, too: a host may be slower for a while. `first` is a run that was made
+        before.
         """
         runs = [first or self.try_(limits, purpose)]
         if not runs[0].passed or self.keeps_pace(runs) or not self.may_search(2):
             return runs[0].passed
-        self.measure()
+        between = self.measure()
         runs.append(self.try_(limits, purpose))
-        return runs[1].passed and self.keeps_pace(runs)
+        return runs[1].passed and (self.keeps_pace(runs) or self.keeps_pace(runs, [between]))
 
-    def keeps_pace(self, runs: Sequence[Run]) -> bool:
+    def keeps_pace(self, runs: Sequence[Run], beside: Sequence[Run] = ()) -> bool:
         """Whether runs were fast enough under load and at the start."""
-        return self.slowdown(runs)[0] <= self.settings.slowdown_max and self.starts_fast(runs)
+        return self.slowdown(runs, beside)[0] <= self.settings.slowdown_max and self.starts_fast(runs)
 
     def slowdown(self, runs: Sequence[Run], beside: Sequence[Run] = ()) -> tuple[float, str]:
         """How many times dearer the load is than in the runs `beside`, and which figure says so.

@@ -1,5 +1,6 @@
 """The whole walk on a simulated service of which everything is known: right answers, within the budget."""
 
+import math
 import random
 import statistics
 from dataclasses import dataclass, field, replace
@@ -495,3 +496,20 @@ def test_one_period_held_back_is_chance():
     found = walk(Settings(), Once())
     assert found.state is State.CONFIRMED, found.stop
     assert not any("raised" in note for note in found.notes)
+
+
+def test_a_host_that_drifts_is_not_taken_for_a_knee():
+    """Where the run between two that seem slow is as slow, the limit is not the cause."""
+    for seed in range(40):
+
+        class Drifting(Service):
+            """On a host that gets slower and faster by 15 % within a few dozen trials."""
+
+            def __call__(self, limits: LimitSet, purpose: str) -> Run:
+                run = super().__call__(limits, purpose)
+                drift = 1 + 0.15 * math.sin(self.trials / 9 + self.seed)
+                noise = random.Random(f"{self.seed}/{self.trials}/drift").lognormvariate(0, 0.03)
+                return replace(run, costs_s={"load": run.costs_s["load"] * drift * noise})
+
+        found = walk(Settings(), Drifting(seed=seed))
+        assert found.limits.memory_bytes <= 1.2 * 100 * MIB, seed
