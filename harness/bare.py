@@ -110,10 +110,9 @@ class Bare:
         """
         further = self._further()
         before = Baseline.of([*self._earlier, *self._passed])
-        self._judge(further)
+        alone = self._judge(further)
         self.templates = frozenset().union(*(templates(item.journal) for item in further))
         known = replace(before, templates=before.templates | self.templates)
-        alone = self.verdicts[len(self.verdicts) - len(further) :]
         passed = [item for item, verdict in zip(further, alone, strict=True) if verdict.passed]
         differing = [item for item in passed if self._differs(item, before)]
         failures = sum(self._differs(item, known) for item in differing)
@@ -130,7 +129,7 @@ class Bare:
     def _further(self) -> list[Observation]:
         return self._attempts.run([self.plain] * max(0, MEASURING_RUNS - self.reliability.runs))
 
-    def _judge(self, observations: Sequence[Observation]) -> None:
+    def _judge(self, observations: Sequence[Observation]) -> list[Verdict]:
         verdicts = [judge(self._scenario, item, catalogue=self._catalogue) for item in observations]
         self._keep(verdicts)
         for lost in (verdict for verdict in verdicts if verdict.outcome is Outcome.UNRESOLVED):
@@ -143,6 +142,7 @@ class Bare:
             passed = f"passed {self.reliability.runs - len(failed)} of {self.reliability.runs} runs"
             what = f"the service is flaky: the baseline {passed} (may fail {allowed:.0%})"
             raise _error(what, self._scenario, failed[0])
+        return verdicts
 
 
 def start_of(scenario: Scenario, inspection: Inspection) -> Start:

@@ -62,10 +62,10 @@ class Recheck:
             observations, reliability = self.walk.plain_baseline()
         except BaselineError as error:
             return error.message
-        before = self.accepted.recommendation.get("baseline") or {"runs": 0, "failures": 0}
+        before = Reliability(**(self.accepted.recommendation.get("baseline") or {"runs": 0, "failures": 0}))
         # What warned at times was known to the search, and is not to a night.
-        failures = reliability.failures + before["failures"] + before.get("novel", 0)
-        known = Reliability(reliability.runs + before["runs"], failures)
+        failures = reliability.failures + before.failures + before.novel
+        known = Reliability(reliability.runs + before.runs, failures)
         self.rate = known.rate if known.flaky else 0.0
         self.baseline = Baseline.of(observations)
         self.walk.attempts.patience_s = self.baseline.patience_s(self.walk.scenario)

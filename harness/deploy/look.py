@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 
 from harness.deploy.manager import Manager
 from harness.errors import MachineError
-from harness.judge.causes import Place
+from harness.judge.cause import Place
 from harness.judge.denials import Denials
 from harness.judge.traces import trace
 from harness.judge.watching import Report, Seen, Usage, report

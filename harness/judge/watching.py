@@ -9,7 +9,8 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from harness.judge import relaxation
-from harness.judge.causes import Cause, Place, causes
+from harness.judge.cause import Cause, Place
+from harness.judge.causes import causes
 from harness.judge.denials import Denials
 from harness.judge.novelty import template
 from harness.judge.traces import Trace, trace
@@ -185,7 +186,7 @@ def _of_manager(message: str, seen: Seen, places: Mapping[str, Place]) -> Iterat
     elif found := re.search(r"Failed at step ([A-Z_]+) spawning", message):
         names = [name for name in _STEPS.get(found[1], ()) if unit.is_set(name)]
         told = "systemd could not set it up"
-        yield message, [Cause(name, unit.line(name), (f"{name}=",), told) for name in names[:1]]
+        yield message, [Cause.of(name, unit, [f"{name}="], told) for name in names[:1]]
 
 
 def _of_namespace(message: str, unit: Denials) -> Iterator[Cause]:
@@ -196,7 +197,7 @@ def _of_namespace(message: str, unit: Denials) -> Iterator[Cause]:
     for name in _LISTS:
         if path and any(path in word.lstrip("+").split(":")[:2] for word in unit.words(name)):
             because = f"{path} is not there, and not marked as optional"
-            yield Cause(name, unit.line(name, path), tuple(relaxation.optional(name, path, unit)), because)
+            yield Cause.of(name, unit, relaxation.optional(name, path, unit), because, item=path)
 
 
 def _of_limits(read: Trace, seen: Seen) -> list[Cause]:
@@ -234,8 +235,8 @@ def _files(unit: Denials, usage: Usage) -> Cause:
         return _limit("LimitNOFILE", unit, told)
     (more,) = relaxation.more("LimitNOFILE", soft)
     value = int(more.partition("=")[2])
-    lines = (more if hard.isdigit() and value >= int(hard) else f"{more}:{hard}",)
-    return Cause("LimitNOFILE", unit.line("LimitNOFILE"), lines, f"{told} as its soft limit of {soft} allows")
+    line = more if hard.isdigit() and value >= int(hard) else f"{more}:{hard}"
+    return Cause.of("LimitNOFILE", unit, [line], f"{told} as its soft limit of {soft} allows")
 
 
 def _throttled(seen: Seen) -> tuple[str, list[Cause]] | None:
@@ -244,13 +245,13 @@ def _throttled(seen: Seen) -> tuple[str, list[Cause]] | None:
     if share is None or share < THROTTLED_SHARE or not unit.text.lines("Service", "CPUQuota"):
         return None
     value = unit.text.lines("Service", "CPUQuota")[-1]
-    lines = tuple(relaxation.more("CPUQuota", value))
-    cause = Cause("CPUQuota", unit.line("CPUQuota"), lines, f"held back in {share:.0%} of its periods")
+    lines = relaxation.more("CPUQuota", value)
+    cause = Cause.of("CPUQuota", unit, lines, f"held back in {share:.0%} of its periods")
     return f"{usage.throttled_periods} of {usage.periods} periods throttled", [cause]
 
 
 def _limit(name: str, unit: Denials, because: str) -> Cause:
-    return Cause(name, unit.line(name), tuple(relaxation.more(name, unit.value(name))), because)
+    return Cause.of(name, unit, relaxation.more(name, unit.value(name)), because)
 
 
 def _near(seen: Seen) -> Iterator[str]:

@@ -20,6 +20,7 @@ from harness.results.store import Store
 from harness.scenario import Scenario
 from harness.search.options import MIN_RISK, Option
 from harness.search.result import Refusal, SearchResult
+from harness.search.sequential import Reliability
 from harness.unit.tightening import Tightening
 
 # What passed before is all but certain to pass; what was refused, and is in doubt, all but certain to fail again.
@@ -68,11 +69,7 @@ class Earlier:
             else:
                 doubted.add(key)
         accepted = frozenset(Tightening.from_label(item["label"]) for item in data["settings"])
-        reliable = (
-            same
-            and not (data["baseline"]["failures"] or data["baseline"].get("novel"))
-            and _same_surroundings(old, scenario)
-        )
+        reliable = same and not Reliability(**data["baseline"]).flaky and _same_surroundings(old, scenario)
         baseline = _baseline(run, data["verdicts"], changed=_names(old) - alike) if reliable else ()
         return cls(run.name, accepted, stand, frozenset(doubted), baseline)
 

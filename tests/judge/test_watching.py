@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.judge.causes import Place
+from harness.judge.cause import Place
 from harness.judge.denials import Denials
 from harness.judge.novelty import template
 from harness.judge.traces import trace
