@@ -20,7 +20,7 @@ STATE = Path("/var/lib/ledger")
 LOG = Path("/var/log/ledger/ledger.log")
 SEED = os.environ.get("HARNESS_SEED", "0")
 WORD = f"seed{SEED}seed"
-LOAD_ROUNDS = 150
+LOAD_ROUNDS = 350
 SOON_S = 1.5
 PATIENCE_S = 6.0
 
