@@ -13,6 +13,7 @@ from typing import Self
 from harness.machine import host
 from harness.machine.boot import Machine
 from harness.machine.counters import UnitFiles
+from harness.machine.processes import is_systemds
 from harness.observation import Counters, Sampling
 from harness.samples import Row
 
@@ -129,21 +130,18 @@ def highest_descriptor(pids: Iterable[int]) -> int | None:
         except OSError:
             continue
         most = max(numbers, default=-1)
-        if (highest is None or most > highest) and not _is_systemds(pid):
+        if (highest is None or most > highest) and not _managers(pid):
             highest = most
     return highest
 
 
-def _is_systemds(pid: int) -> bool:
-    """Whether it is the manager's own child, which has the manager's descriptors and is about to run the service.
-
-    Until then it is called after the program, in brackets: exec_child() and sd-executor of systemd 252 to 257.
-    """
+def _managers(pid: int) -> bool:
+    """Whether its descriptors may be those of the manager, which starts the service with its own still open."""
     try:
         name = Path(f"/proc/{pid}/comm").read_text(errors="replace")  # cut at 15 bytes, perhaps within a letter
     except OSError:
         return True  # gone: nothing tells whose descriptors they were
-    return name.startswith(("(", "systemd-executo"))
+    return is_systemds(name.rstrip("\n"))
 
 
 def control_group(slice_name: str, unit: str) -> str:
