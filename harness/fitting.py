@@ -10,7 +10,7 @@ from harness import samples
 from harness.attempts import Attempts, Request
 from harness.judge.verdict import Outcome, Verdict
 from harness.limits.found import Found, Settings
-from harness.limits.limitset import LimitSet, existing
+from harness.limits.limitset import DIRECTIVES, LimitSet, existing
 from harness.limits.run import Run, read
 from harness.limits.walk import walk
 from harness.observation import Observation
@@ -30,13 +30,14 @@ class Fitting:
 
     `judge` turns an observation into a verdict; `stop` says why no further trial may be made, "" when it may; `heard`
     is told of each phase. `unified` says that the host has cgroup v2 alone, and so what only that has; `leave_alone`
-    are directives to stay as the unit has them, `own_user` says that nobody else runs as the unit's user.
+    are directives to stay as the unit has them, `vacuous` those that this host does not enforce, `own_user` says that nobody else runs as the unit's user.
     """
 
     scenario: Scenario
     unit: UnitFile
     unified: bool
     leave_alone: frozenset[str]
+    vacuous: frozenset[str]
     own_user: bool
     candidate: Request
     attempts: Attempts
@@ -56,16 +57,24 @@ class Fitting:
             stalls=wanted.stalls,
             memory_high=wanted.memory_high and self.unified,
             dedicated_user=self.own_user,
-            leave_alone=self.leave_alone,
+            leave_alone=self.leave_alone | self.vacuous,
             own=own if wanted.own == "respect" else LimitSet(),
         )
         found = walk(settings, self._attempt)
         if wanted.memory_high and not self.unified:
             found.note("no MemoryHigh=: this host has no cgroup v2, and only that knows it")
-        if settings.own.memory_high_bytes is None and found.limits.memory_high_bytes is None:
-            found.lifted = tuple(line for line in found.limits.lifting(self.unit) if line.startswith("MemoryHigh="))
+        lifted = ["CPUQuotaPeriodSec="]
+        if settings.own.memory_high_bytes is None and found.limits.memory_bytes is not None:
+            lifted += ["MemoryHigh="]
+        found.lifted = tuple(line for line in found.limits.lifting(self.unit) if line.startswith(tuple(lifted)))
+        for name in DIRECTIVES:
+            if name in self.vacuous - self.leave_alone:
+                found.note(f"no {name}=: this host does not enforce it")
         for line in unclear:
-            found.note(f"{line} of the unit is not understood: it is lifted while measuring")
+            found.note(
+                f"{line} of the unit is not understood: it is lifted while measuring, and stays where "
+                "nothing is recommended in its place"
+            )
         return found
 
     def _attempt(self, limits: LimitSet, purpose: str) -> Run:

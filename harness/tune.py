@@ -32,7 +32,7 @@ from harness.search.result import Budget, Progress, SearchResult, Settings, Stop
 from harness.search.sequential import Errors, Reliability
 from harness.search.settle import Settling, Trials, until_told
 from harness.unit import catalogue, dropin
-from harness.unit.canary import CanaryResult, enforceable
+from harness.unit.canary import CanaryResult, Standing, enforceable
 from harness.unit.needs import Needs
 from harness.unit.tightening import LeftOut, Offer, Tightening, left_out, offers
 from harness.unit.unitfile import parse_cat
@@ -283,6 +283,7 @@ class Walk:
             unit=self.unit,
             unified=self.inspection.cgroups == "v2",
             leave_alone=frozenset(self.start.leave_alone),
+            vacuous=frozenset(item.directive for item in self.canaries if item.standing is Standing.VACUOUS),
             own_user=self.start.has_user and (self.scenario.limits.dedicated_user or self.start.dynamic_user),
             candidate=Request(self.render(result.accepted), labels(result.accepted)),
             attempts=self.attempts,

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from harness.observation import Load
 
 _UNITS_S = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0}
+LEAST_AB_MS = 10
 NUMBER = r"([\d.]+(?:e[+-]?\d+)?)"
 Parser = Callable[[str], Load | None]
 
@@ -47,7 +48,9 @@ def _wrk(text: str) -> Load | None:
 
 
 def _ab(text: str) -> Load | None:
+    """It prints whole milliseconds: of less than ten a 99 % latency cannot tell a slowdown of a tenth."""
     p50_ms, p99_ms = (_first(rf"^\s*{percent}%\s+{NUMBER}\s*$", text) for percent in (50, 99))
+    p99_ms = p99_ms if p99_ms is not None and p99_ms >= LEAST_AB_MS else None
     rate = _first(rf"^Requests per second:\s+{NUMBER}", text)
     return None if rate is None else _load(rate, _scaled(p50_ms, 1e-3), _scaled(p99_ms, 1e-3))
 

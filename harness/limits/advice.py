@@ -1,5 +1,6 @@
 """The limits as advice: each directive with its value, the number it was fitted to, and what the data prove."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -40,10 +41,10 @@ def advice(found: Found) -> list[Advice]:
 def proof(found: Found) -> str:
     """What the clean runs at the limits prove, in one sentence."""
     clean = found.clean
-    failing = bound.failure_at_most(clean, found.failed)
+    failing = f"{math.ceil(100 * bound.failure_at_most(clean, found.failed))}%"
     if found.state is State.CONFIRMED:
         others = f" and {found.failed} failure of another kind" if found.failed else ""
-        return f"{clean} clean runs{others} at these limits: with 95 % confidence fewer than {failing:.0%} of runs fail"
+        return f"{clean} clean runs{others} at these limits: with 95 % confidence fewer than {failing} of runs fail"
     return f"not confirmed, {clean} clean runs at these limits: {found.stop or 'the load is slower at them'}"
 
 
@@ -87,10 +88,9 @@ def drop_in_lines(found: Found) -> list[str]:
     for item in items:
         lines += [f"# {reason}" for reason in item.reasons]
         lines.append(item.line if confirmed else f"# {item.line}")
+    if confirmed and found.lifted:
+        lines += ["# so it was in all runs, in place of what the unit has", *found.lifted]
     if confirmed and found.limits.memory_bytes is not None:
-        if found.lifted:
-            lines += ["# the unit's own limit is not understood, or not asked for, and was lifted in all runs"]
-        lines += found.lifted
         lines += ["# as measured: a service that is swapped out needs less memory and more time", "MemorySwapMax=0"]
     return lines + [f"# limits: {note}" for note in found.notes]
 

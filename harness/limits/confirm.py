@@ -8,9 +8,8 @@ from harness.limits.found import Found, State, Stopped
 from harness.limits.limitset import NO_LIMITS
 from harness.limits.memory import higher
 from harness.limits.run import Cause, Run
-from harness.limits.trials import CONFIRM_BESIDE, Trials
+from harness.limits.trials import CONFIRM_BESIDE, RAISE, Trials, more_tasks
 
-RAISE = 1.2
 # After so many confirming runs one without limits, so that both see the same machine.
 BESIDE_EVERY = 5
 # A service may fail by itself now and then: only a second failure that no counter explains loosens the limits.
@@ -56,6 +55,8 @@ def _clean_runs(trials: Trials) -> None:
     found, wanted = trials.found, trials.settings.confirm_runs
     beside = 0
     while found.clean < wanted:
+        if found.limits == NO_LIMITS:
+            raise Stopped("no limit is left to confirm")
         if found.clean % BESIDE_EVERY == BESIDE_EVERY - 1 and beside < found.clean:
             beside = found.clean
             if trials.left() > wanted - found.clean:
@@ -80,7 +81,7 @@ def _eased(trials: Trials) -> bool:
     runs = [run for run in found.at_limits if run.throttled_share is not None and not run.busy]
     periods = sum(run.load_periods or 0 for run in runs)
     throttled = sum((run.throttled_share or 0.0) * (run.load_periods or 0) for run in runs)
-    if limits.quota_percent is None or _chance_of(round(throttled), THROTTLED_SHARE * periods) > CHANCE:
+    if limits.quota_percent is None or chance_of(round(throttled), THROTTLED_SHARE * periods) > CHANCE:
         return False
     share = throttled / periods
     quota = math.ceil(limits.quota_percent * (RATIO if share > NEAR_SHARE else math.sqrt(RATIO)))
@@ -95,9 +96,12 @@ def _eased(trials: Trials) -> bool:
     return True
 
 
-def _chance_of(count: int, expected: float) -> float:
+def chance_of(count: int, expected: float) -> float:
     """Chance of so many rare events, or more, where so many are expected (Poisson)."""
-    return 1 - sum(math.exp(-expected) * expected**number / math.factorial(number) for number in range(count))
+    if expected <= 0:
+        return 0.0 if count else 1.0
+    logs = (number * math.log(expected) - expected - math.lgamma(number + 1) for number in range(count))
+    return 1 - math.fsum(math.exp(log) for log in logs)
 
 
 def _raise(trials: Trials, run: Run) -> None:
@@ -116,10 +120,8 @@ def _raise(trials: Trials, run: Run) -> None:
         values |= higher(limits, RAISE)
     if limits.quota_percent is not None and run.cause in (Cause.CPU, Cause.OTHER):
         values["quota_percent"] = math.ceil(limits.quota_percent * RAISE)
-    if limits.tasks is not None and run.cause in (Cause.TASKS, Cause.OTHER):
-        values["tasks"] = max(limits.tasks + 1, math.ceil(limits.tasks * RAISE))
-    if limits.processes is not None and "tasks" in values:
-        values["processes"] = values["tasks"]
+    if run.cause in (Cause.TASKS, Cause.OTHER):
+        values |= more_tasks(limits)
     _loosen(trials, values)
 
 
@@ -166,5 +168,8 @@ def _is_slow_by_quota(run: Run, slowdown: float) -> bool:
 def _loosen(trials: Trials, values: dict[str, int]) -> None:
     raised = trials.changed(**values)
     if raised == trials.found.limits:
-        raise Stopped("the service fails at the unit's own limits")
+        own = trials.settings.own != NO_LIMITS
+        raise Stopped(
+            "the service fails at " + ("the unit's own limits" if own else "limits, and none is left to raise")
+        )
     trials.found.limits = raised

@@ -7,7 +7,7 @@ from harness.limits import fit
 from harness.limits.cliff import Bracket
 from harness.limits.fit import sample_of
 from harness.limits.limitset import PERIOD_S, LimitSet
-from harness.limits.run import LONG_WINDOW_S
+from harness.limits.run import LONG_WINDOW_S, Run
 from harness.limits.trials import NO_TRIAL_LEFT, Trials
 
 RATIO = 1.08
@@ -45,6 +45,9 @@ def find(trials: Trials) -> None:
         if not trials.may_search():
             break
         works = _holds(trials, trials.changed(quota_percent=value, period_s=period_s))
+        if not _enforced(found.tried[-1]):
+            found.note("no CPUQuota=: this machine does not count how long one holds a service back, nor enforces it")
+            return
         bracket = bracket.heard(value, works=works)
         if bracket.failed is None and BELOW_MEAN * mean < value:
             bracket = bracket.heard(BELOW_MEAN * mean, works=False)
@@ -76,13 +79,19 @@ def _window(trials: Trials) -> float:
     return LONG_WINDOW_S
 
 
+def _enforced(run: Run) -> bool:
+    """Whether the kernel counted what the quota held back, in a run whose use of the processor is known."""
+    return run.load_held_back_s is not None or run.cpu_percent is None
+
+
 def _holds(trials: Trials, limits: LimitSet) -> bool:
     """Whether the service works, is hardly ever held back, and keeps its pace.
 
     What was never held back is not slower for the quota, whatever its times are.
     """
     for _ in range(MOST_RUNS):
-        run = trials.try_(limits, "quota")
+        run = trials.search(limits, "quota")
+        limits = run.limits
         share = run.throttled_share
         if not run.passed or share is None or not THROTTLED_SHARE < share <= NEAR_SHARE:
             break

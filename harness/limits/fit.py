@@ -25,6 +25,8 @@ BATCH_BYTES = 64 * 4096
 DESCRIPTORS_SHARE = 0.25
 # However alike ten runs are, one in thirty may need more: measured, of 30 runs at 7 % above the cliff one failed.
 LEAST_SCATTER = 1.08
+# And where a trial has shown that even the bound is too little, samples miss a peak and say nothing of its scatter.
+LEAST_SCATTER_UNSEEN = 1.12
 
 
 @dataclass(frozen=True)
@@ -131,12 +133,13 @@ def scatter_of_need(needed: Sample, too_little: float) -> float:
     than the time between two: where one of ten runs caught it, that run is no proof that needs differ. Two views do
     not mind. No need is below what was too little, so lower values count as that. And what scatters scatters
     downwards as well, which a peak that was caught does not do. The larger of the two holds, and never less than
-    LEAST_SCATTER.
+    LEAST_SCATTER, or where even the bound was too little LEAST_SCATTER_UNSEEN.
     """
     median = statistics.median(needed.values)
     raised = replace(needed, values=tuple(max(value, too_little) for value in needed.values))
     mirrored = Sample(tuple(2 * median - value for value in needed.values))
-    return max(LEAST_SCATTER, min(needed.scatter, max(raised.scatter, mirrored.scatter)))
+    least = LEAST_SCATTER_UNSEEN if needed.bound < too_little else LEAST_SCATTER
+    return max(least, min(needed.scatter, max(raised.scatter, mirrored.scatter)))
 
 
 def quota_bound(window: Sample) -> int:
@@ -174,7 +177,5 @@ def statement(sample: Sample, unit: str = "") -> str:
     if not sample.values:
         return "no run counts"
     largest = size_text(readable_size(sample.largest)) if unit == "bytes" else f"{sample.largest:.3g}{unit}"
-    quantile = bound.covered_quantile(sample.runs)
-    return (
-        f"{sample.runs} runs, largest {largest}: with 95 % confidence at least {quantile:.0%} of all runs stay below it"
-    )
+    quantile = f"{math.floor(100 * bound.covered_quantile(sample.runs))}%"
+    return f"{sample.runs} runs, largest {largest}: with 95 % confidence at least {quantile} of all runs stay below it"

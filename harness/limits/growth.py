@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -23,12 +24,14 @@ STEADY_SHARE = 0.5
 class Growth:
     """How memory that cannot be reclaimed grew while the service worked: a rate in bytes per second.
 
-    `steady` means that it grew all the time and did not slow down: a leak, or data that the workload brings.
+    `rising` means that it grew all the time and did not slow down, `steady` that it grew by more than allocators do as
+    well: a leak, or data that the workload brings.
     """
 
     bytes_per_s: float
     over_s: float
     steady: bool
+    rising: bool = False
 
 
 def of(held: pandas.DataFrame) -> Growth | None:
@@ -57,10 +60,19 @@ def of(held: pandas.DataFrame) -> Growth | None:
     half = BLOCKS // 2
     first, second = floors[half - 1] - floors[0], floors[-1] - floors[half]
     grown = floors[-1] - floors[0]
-    steady = (
+    rising = bool(
         int((numpy.diff(floors) > 0).sum()) >= RISING_BLOCKS
-        and grown > max(LEAST_BYTES, LEAST_SHARE * floors[0])
         and second > STEADY_SHARE * first > 0
         and STEADY_SHARE * second < first
     )
-    return Growth(bytes_per_s=rate, over_s=float(times_s[-1] - times_s[0]), steady=bool(steady))
+    steady = rising and bool(grown > max(LEAST_BYTES, LEAST_SHARE * floors[0]))
+    return Growth(bytes_per_s=rate, over_s=float(times_s[-1] - times_s[0]), steady=steady, rising=rising)
+
+
+def fastest(parts: Iterable[pandas.DataFrame]) -> Growth | None:
+    """The growth in that of some parts of a run which grew most clearly; None where none is long enough to say.
+
+    A load that leaks does so between steps that do not, and each load has a rate of its own.
+    """
+    known = [growth for part in parts if (growth := of(part)) is not None]
+    return max(known, key=lambda growth: (growth.steady, growth.rising, growth.bytes_per_s), default=None)

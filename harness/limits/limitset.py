@@ -73,6 +73,8 @@ class LimitSet:
         ours = {name for name, _ in self.settings()}
         lines = [f"{key}=infinity" for key in ("MemoryMax", "MemoryHigh", "MemoryLimit") if key in own - ours]
         lines += ["CPUQuota="] if "CPUQuota" in own - ours else []
+        if "CPUQuota" in ours and "CPUQuotaPeriodSec" not in ours and unit.values("Service", "CPUQuotaPeriodSec"):
+            lines.append(f"CPUQuotaPeriodSec={PERIOD_S * 1000:g}ms")
         # systemd's own default is a share of what the host can take, and would cap a pool of workers without a word.
         return lines + (["TasksMax=infinity"] if "TasksMax" not in ours else [])
 
@@ -106,7 +108,7 @@ def existing(unit: UnitFile) -> tuple[LimitSet, tuple[str, ...]]:
     quota = last("CPUQuota", parse_percent)
     found = LimitSet(
         memory_bytes=next((size for size in sizes if size is not None), None),
-        quota_percent=None if quota is None else int(quota),
+        quota_percent=None if quota is None else max(1, int(quota)),
         tasks=last("TasksMax", parse_count),
         files=last("LimitNOFILE", lambda text: parse_count(text.split(":")[-1])),
         processes=last("LimitNPROC", lambda text: parse_count(text.split(":")[-1])),

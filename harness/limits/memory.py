@@ -1,5 +1,7 @@
 """MemoryMax=: the cliff by bisection, the limit above it, and the knee where that limit is too slow."""
 
+import statistics
+
 from harness.limits import fit
 from harness.limits.cliff import Bracket
 from harness.limits.fit import Sample
@@ -18,6 +20,10 @@ MOST_RAISES = 3
 # With this much above the highest peak, a failure is not for want of memory.
 ABOVE_PEAK = 1.1
 PAGE_BYTES = 4096
+# Where the kernel keeps no peak, samples may have missed this much of it.
+ABOVE_SAMPLED = 2.0
+# A run that needed so much more than its limit was not held to it.
+BEYOND_LIMIT = 1.1
 # From MemoryHigh= to MemoryMax= there must be room for what is charged before the slowing down takes hold.
 ROOM_ABOVE_HIGH = 1.2
 
@@ -27,6 +33,9 @@ def find(trials: Trials) -> None:
     found = trials.found
     if not trials.wants("MemoryMax"):
         return
+    if found.needed is None or not found.needed.seen:
+        found.note("no MemoryMax=: no run says how much memory the service takes")
+        return
     if found.leak is not None:
         rate = found.leak.bytes_per_s / 2**20
         found.note(
@@ -35,12 +44,16 @@ def find(trials: Trials) -> None:
         )
         return
     found.memory_cliff = _cliff(trials)
+    if found.memory_cliff is None:
+        found.note("no MemoryMax=: a run took more than its limit, so that this machine does not enforce one")
+        return
     if found.memory_cliff.worked is None:
         short = "" if trials.may_search() else f": {NO_TRIAL_LEFT}"
         found.note(f"no MemoryMax= was found that the service works with{short}")
         return
     found.limits = trials.changed(memory_bytes=_above(trials, found.memory_cliff.worked))
     _knee(trials, _hold(trials))
+    _note_growth(trials)
     if trials.settings.memory_high:
         found.limits = trials.changed(**higher(found.limits.with_(memory_high_bytes=found.limits.memory_bytes), 1.0))
 
@@ -67,19 +80,40 @@ def needed(trials: Trials) -> Sample:
     return fit.filled(sample, trials.found.measured, lambda run: run.needed_bytes)
 
 
-def _cliff(trials: Trials) -> Bracket:
+def _note_growth(trials: Trials) -> None:
+    """What grows too slowly to be called a leak, or was not looked at for long enough, may become one."""
+    found = trials.found
+    known = [run.growth for run in found.measured if run.growth is not None]
+    rising = [growth.bytes_per_s for growth in known if growth.rising]
+    if not known:
+        found.note("the steps were too short to see whether memory grows all the time: let the load last two seconds")
+    elif 2 * len(rising) > len(known):
+        rate, limit = statistics.median(rising), found.limits.memory_bytes or 0
+        left_s = (limit - statistics.median(needed(trials).values)) / rate
+        found.note(
+            f"memory rose by {rate / 1024:.0f} KiB/s under load in {len(rising)} of {len(known)} runs: if it goes on, "
+            f"MemoryMax= is reached after {max(0.0, left_s):.0f} s of such a load. A longer load tells"
+        )
+
+
+def _cliff(trials: Trials) -> Bracket | None:
+    """The bracket; None where no limit is enforced."""
     found = trials.found
     bracket = Bracket(ratio=CLIFF_RATIO, apart=CLIFF_APART_BYTES)
     guess = needed(trials).largest
     most = max(ABOVE_PEAK * trials.ceiling_bytes(), guess)
+    if any(run.peak_is_sampled for run in found.measured):
+        most = max(most, ABOVE_SAMPLED * guess)
     for _ in range(MOST_CLIFF_TRIALS):
         value = _pages(min(most, bracket.next(guess)))
+        run = trials.search(found.limits.with_(memory_bytes=value), "cliff")
         before = found.limits
-        run = trials.try_(before.with_(memory_bytes=value), "cliff")
         if trials.lighten(run):
             run = trials.try_(found.limits.with_(memory_bytes=value), "cliff")
             if not run.passed:
                 trials.restore(before)
+        if run.passed and (run.needed_bytes or 0) > BEYOND_LIMIT * value:
+            return None
         bracket = bracket.heard(value, works=run.passed)
         hopeless = not run.passed and value >= _pages(most)
         if bracket.found or hopeless or not trials.may_search(2):
@@ -100,7 +134,7 @@ def _hold(trials: Trials) -> Run | None:
         assert cliff is not None
         if not trials.may_search():
             break
-        run = trials.try_(found.limits, "knee")
+        run = trials.search(found.limits, "knee")
         if run.passed:
             found.memory_cliff = cliff.heard(value, works=True)
             return run
@@ -128,6 +162,8 @@ def _knee(trials: Trials, first: Run | None) -> None:
             break
         works = trials.is_fast(found.limits.with_(memory_bytes=value), "knee", first=first)
         first = None
+        if not works and found.tried[-1].cause not in (Cause.NONE, Cause.MEMORY, Cause.OTHER):
+            break  # for want of something else: it says nothing of memory
         bracket = bracket.heard(value, works=works)
         if bracket.failed is None or bracket.found or value >= ceiling:
             break

@@ -50,7 +50,8 @@ class Cause(Enum):
 class Run:
     """One run under `limits`; None is "not measured".
 
-    `needed_bytes` is the peak of memory that cannot be reclaimed, `peak_bytes` that of all charged to the unit.
+    `needed_bytes` is the peak of memory that cannot be reclaimed, `peak_bytes` that of all charged to the unit, which
+    is only sampled where the kernel keeps none.
     `cpu_percent` is the mean use in the load steps (all steps, when there is no load step), `window_percent` that of
     the busiest 100 ms and `long_window_percent` of the busiest second there, each in percent of one processor.
     `throttled_share` is the share of the `load_periods` in which its quota held it back in the load steps, less the end
@@ -67,6 +68,7 @@ class Run:
     censored: tuple[str, ...] = ()
     needed_bytes: int | None = None
     peak_bytes: int | None = None
+    peak_is_sampled: bool = False
     cpu_percent: float | None = None
     window_percent: float | None = None
     long_window_percent: float | None = None
@@ -104,22 +106,23 @@ def read(observation: Observation, verdict: Verdict, frame: pandas.DataFrame | N
         limits=limits,
         outcome=outcome,
         reason="" if outcome is Outcome.PASS else verdict.reason,
-        cause=Cause.NONE if outcome is not Outcome.FAIL else _cause(observation, sampled),
+        cause=Cause.NONE if outcome is not Outcome.FAIL else _cause(observation, sampled, limits.period_s),
         censored=(*_censored(observation, sampled), *_capped(observation, sampled, limits)),
         needed_bytes=None if sampled is None else _needed(sampled),
-        peak_bytes=counters.memory_peak_bytes,
+        peak_bytes=_peak_bytes(observation, sampled),
+        peak_is_sampled=counters.memory_peak_bytes is None,
         cpu_percent=None if work is None else _mean_percent(work),
         window_percent=None if work is None else _window_percent(work, WINDOW_S),
         long_window_percent=None if work is None else _window_percent(work, LONG_WINDOW_S),
         throttled_share=throttled / periods if periods else None,
         load_periods=periods,
-        load_held_back_s=None if work is None else _held_back_s(work),
-        start_held_back_s=None if sampled is None else _start_held_back_s(sampled),
+        load_held_back_s=None if work is None else _held_back_s(work, limits.period_s),
+        start_held_back_s=None if sampled is None else _start_held_back_s(sampled, limits.period_s),
         tasks=_tasks(observation, sampled),
         fd_highest=None if sampled is None else _highest(sampled, "fd_highest"),
         start_s=_start_s(observation),
         costs_s=_costs_s(observation),
-        growth=None if sampled is None else growth.of(_held(sampled)),
+        growth=None if sampled is None else growth.fastest(_held(observation, sampled)),
         processors=observation.sampling.processors if observation.sampling else None,
     )
 
@@ -134,6 +137,12 @@ def _needed(frame: pandas.DataFrame) -> int | None:
     return int(series.max()) or None if len(series) else None  # a unit without any memory was not seen at work
 
 
+def _peak_bytes(observation: Observation, frame: pandas.DataFrame | None) -> int | None:
+    """The kernel's own peak, or where it keeps none (cgroup v2 before Linux 5.19) the most that was sampled."""
+    counted = observation.counters.memory_peak_bytes
+    return counted if counted is not None or frame is None else _highest(frame, "memory_usage_bytes")
+
+
 def _tasks(observation: Observation, frame: pandas.DataFrame | None) -> int | None:
     """Most tasks at once: the kernel's own peak, which is read before the stop, or what was sampled in the stop."""
     known = [observation.counters.tasks_peak, None if frame is None else _highest(frame, "tasks")]
@@ -145,11 +154,14 @@ def _highest(frame: pandas.DataFrame, column: str) -> int | None:
     return int(series.max()) if len(series) else None
 
 
-def _held(frame: pandas.DataFrame) -> pandas.DataFrame:
-    """Time and needed memory from ready on to the end of the first incarnation's steps."""
-    part = frame[(frame["incarnation"] == 1) & (frame["part"] == "steps")]
-    held = part[["time_s"]].assign(needed_bytes=needed_series(part)).dropna()
-    return held
+def _held(observation: Observation, frame: pandas.DataFrame) -> Iterator[pandas.DataFrame]:
+    """Time and needed memory of the first incarnation: from ready on to the end of the steps, and in each load step."""
+    steps = frame[(frame["incarnation"] == 1) & (frame["part"] == "steps")]
+    held = steps[["time_s", "step"]].assign(needed_bytes=needed_series(steps)).dropna()
+    yield held
+    for step in observation.steps:
+        if step.kind == "load":
+            yield held[held["step"] == step.name]
 
 
 def _work(observation: Observation, frame: pandas.DataFrame | None) -> list[pandas.DataFrame] | None:
@@ -213,9 +225,16 @@ def _periods(parts: list[pandas.DataFrame], period_s: float) -> tuple[int, int]:
     return periods, throttled
 
 
-def _held_back_s(parts: list[pandas.DataFrame]) -> float | None:
-    known = [counter for part in parts if len(counter := part["cpu_throttled_usec"].dropna())]
-    return sum(_rise(counter) for counter in known) / 1e6 if known else None
+def _held_back_s(parts: list[pandas.DataFrame], period_s: float) -> float | None:
+    """For how long the quota held it back; None where the kernel does not count that.
+
+    The kernel adds up the time of each processor that stands still, which is no more than the throttled periods last.
+    """
+    known = [rows for part in parts if len(rows := part[["cpu_throttled_usec", "cpu_throttled_periods"]].dropna())]
+    if not known:
+        return None
+    usec, periods = (sum(_rise(rows[column]) for rows in known) for column in known[0])
+    return min(usec / 1e6, periods * period_s)
 
 
 def _counted(counter: pandas.Series) -> pandas.Series:
@@ -228,10 +247,14 @@ def _rise(counter: pandas.Series) -> int:
     return int(_counted(counter).iloc[-1]) if len(counter) else 0
 
 
-def _start_held_back_s(frame: pandas.DataFrame) -> float | None:
-    """The counter begins with the start, so that its last value there is all of it."""
-    start = frame[(frame["incarnation"] == 1) & (frame["part"] == "start")]["cpu_throttled_usec"].dropna()
-    return int(start.iloc[-1]) / 1e6 if len(start) else None
+def _start_held_back_s(frame: pandas.DataFrame, period_s: float) -> float | None:
+    """The counters begin with the start, so that their last values there are all of it."""
+    start = frame[(frame["incarnation"] == 1) & (frame["part"] == "start")]
+    known = start[["cpu_throttled_usec", "cpu_throttled_periods"]].dropna()
+    if not len(known):
+        return None
+    usec, periods = known.iloc[-1]
+    return float(min(usec / 1e6, periods * period_s))
 
 
 def _start_s(observation: Observation) -> float | None:
@@ -253,12 +276,12 @@ def _costs_s(observation: Observation) -> dict[str, float]:
             found[step.name] = step.duration_s
         else:
             found[f"{step.name}, time per request"] = 1 / said.throughput_per_s
-        if said is not None and said.latency_p99_s is not None:
+        if said is not None and said.latency_p99_s:  # one of 0 was too short for the tool to tell
             found[f"{step.name}, latency p99"] = said.latency_p99_s
     return found
 
 
-def _cause(observation: Observation, frame: pandas.DataFrame | None) -> Cause:
+def _cause(observation: Observation, frame: pandas.DataFrame | None, period_s: float) -> Cause:
     """Which limit a failure is due to, from counters and kernel lines, which on cgroup v1 outlive the unit's cgroup.
 
     Descriptors have no counter: there the service's own words tell, where nothing was counted that speaks for another.
@@ -270,9 +293,10 @@ def _cause(observation: Observation, frame: pandas.DataFrame | None) -> Cause:
     if observation.counters.forks_rejected or FORK_REJECTED in kernel:
         return Cause.TASKS
     if frame is not None:
-        if _stalled_share(frame, "memory_pressure_usec") > STALLED_SHARE:
+        last = frame[frame["incarnation"] == frame["incarnation"].max()]
+        if _share_of(last, _rise(last["memory_pressure_usec"].dropna()) / 1e6) > STALLED_SHARE:
             return Cause.MEMORY
-        if _stalled_share(frame, "cpu_throttled_usec") > STALLED_SHARE:
+        if _share_of(last, _held_back_s([last], period_s) or 0.0) > STALLED_SHARE:
             return Cause.CPU
     # A step may have run out of its own: what it says is not the service's.
     if any(trace(line.message).errno == "EMFILE" for line in observation.journal if not line.from_manager):
@@ -280,18 +304,15 @@ def _cause(observation: Observation, frame: pandas.DataFrame | None) -> Cause:
     return Cause.OTHER
 
 
-def _stalled_share(frame: pandas.DataFrame, column: str) -> float:
-    """Share of the time of the last incarnation in which it was held up."""
-    last = frame[frame["incarnation"] == frame["incarnation"].max()][["time_s", column]].dropna()
-    if len(last) < 2:
-        return 0.0
-    time_s = float(last["time_s"].iloc[-1] - last["time_s"].iloc[0])
-    return float(last[column].iloc[-1] - last[column].iloc[0]) / 1e6 / time_s if time_s > 0 else 0.0
+def _share_of(rows: pandas.DataFrame, held_up_s: float) -> float:
+    """Share of the time of some rows."""
+    time_s = float(rows["time_s"].iloc[-1] - rows["time_s"].iloc[0])
+    return held_up_s / time_s if time_s > 0 else 0.0
 
 
 def _capped(observation: Observation, frame: pandas.DataFrame | None, limits: LimitSet) -> Iterator[str]:
     """Limits that the run came up against: what it took then is no measure of what it would take."""
-    peak_bytes, tasks = observation.counters.memory_peak_bytes, observation.counters.tasks_peak
+    peak_bytes, tasks = _peak_bytes(observation, frame), observation.counters.tasks_peak
     if limits.memory_bytes is not None and peak_bytes is not None and peak_bytes >= CAPPED_SHARE * limits.memory_bytes:
         yield "memory came up against MemoryMax="
     high = limits.memory_high_bytes
@@ -299,7 +320,9 @@ def _capped(observation: Observation, frame: pandas.DataFrame | None, limits: Li
         yield "memory came up against MemoryHigh="
     if limits.tasks is not None and tasks is not None and tasks >= limits.tasks:
         yield "tasks came up against TasksMax="
-    if limits.quota_percent is not None and frame is not None and _stalled_share(frame, "cpu_throttled_usec") > 0:
+    if limits.files is not None and frame is not None and (_highest(frame, "fd_highest") or 0) + 1 >= limits.files:
+        yield "descriptors came up against LimitNOFILE="
+    if limits.quota_percent is not None and frame is not None and _held_back_s([frame], limits.period_s):
         yield "processor time came up against CPUQuota="
 
 
@@ -313,5 +336,3 @@ def _censored(observation: Observation, frame: pandas.DataFrame | None) -> Itera
         yield f"nothing was sampled for {sampling.longest_gap_s:.1f} s"
     if sampling.other_work_share > BUSY_SHARE:
         yield f"{OTHER_WORK} took {sampling.other_work_share:.0%} of the processors"
-    if sampling.swap_bytes and observation.counters.memory_peak_bytes is None:
-        yield "memory may have been swapped out"

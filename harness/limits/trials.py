@@ -1,5 +1,6 @@
 """Asking for trials: the budget, and how a run compares with those beside it that had no limits."""
 
+import math
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -15,6 +16,8 @@ from harness.limits.run import Cause, Run
 BESIDE = 5
 # A start that is slower by less than this is nobody's concern, whatever the factor.
 START_NOISE_S = 0.25
+# A limit that a failure points to is raised by this factor.
+RAISE = 1.2
 # Runs without limits in between the confirming ones.
 CONFIRM_BESIDE = 2
 NO_TRIAL_LEFT = "limits.max_trials leaves too few trials beside those that measure and confirm"
@@ -29,6 +32,7 @@ class Trials:
         self.settings = settings
         self.found = Found()
         self._attempt = attempt
+        self._silent_cleared = False
 
     def wants(self, directive: str) -> bool:
         """Whether a limit may be set at all."""
@@ -56,6 +60,25 @@ class Trials:
         {"measure": found.measured, "confirm-limits": found.confirming}.get(purpose, found.tried).append(run)
         return run
 
+    def search(self, limits: LimitSet, purpose: str) -> Run:
+        """One trial in search of a limit, whose failure is that limit's.
+
+        What fails for want of tasks is tried again with more of them, and what fails for no known reason once more as
+        it is: a service may fail by itself.
+        """
+        run = self.try_(limits, purpose)
+        while run.cause is Cause.TASKS and limits.tasks is not None and self.may_search():
+            before = self.found.limits
+            self.found.limits = self.changed(**more_tasks(before))
+            if self.found.limits == before:
+                break
+            self.found.note(f"trial {run.trial_id} failed for want of tasks at TasksMax={limits.tasks}: raised")
+            limits = limits.with_(tasks=self.found.limits.tasks, processes=self.found.limits.processes)
+            run = self.try_(limits, purpose)
+        if run.cause is Cause.OTHER and self.may_search(2):
+            run = self.try_(limits, purpose)
+        return run
+
     def measure(self) -> Run:
         """One run without limits."""
         return self.try_(NO_LIMITS, "measure")
@@ -74,7 +97,7 @@ class Trials:
         Where the service itself says that it had no descriptor left, that is LimitNOFILE= alone.
         """
         found = self.found
-        if run.cause not in (Cause.OTHER, Cause.FILES):
+        if run.cause not in (Cause.OTHER, Cause.FILES) or (run.cause is Cause.OTHER and self._silent_cleared):
             return False
         silent = ("LimitNOFILE",) if run.cause is Cause.FILES else ("LimitNOFILE", "LimitNPROC")
         fields = {name: DIRECTIVES[name] for name in silent}
@@ -89,6 +112,7 @@ class Trials:
 
     def restore(self, limits: LimitSet) -> None:
         """Take them back in after all: the failure came without them too."""
+        self._silent_cleared = True
         self.found.refused.clear()
         self.found.limits = self.found.limits.with_(files=limits.files, processes=limits.processes)
 
@@ -98,11 +122,11 @@ class Trials:
         Slow is what is dearer than that one, too: a host may be slower for a while. `first` is a run that was made
         before.
         """
-        runs = [first or self.try_(limits, purpose)]
+        runs = [first or self.search(limits, purpose)]
         if not runs[0].passed or self.keeps_pace(runs) or not self.may_search(2):
             return runs[0].passed
         between = self.measure()
-        runs.append(self.try_(limits, purpose))
+        runs.append(self.try_(runs[0].limits, purpose))
         return runs[1].passed and (self.keeps_pace(runs) or self.keeps_pace(runs, [between]))
 
     def keeps_pace(self, runs: Sequence[Run], beside: Sequence[Run] = ()) -> bool:
@@ -133,6 +157,14 @@ class Trials:
         if held_back and statistics.median(held_back) > more_s:
             return False
         return not before or not now or statistics.median(now) <= middle_s + more_s
+
+
+def more_tasks(limits: LimitSet) -> dict[str, int]:
+    """TasksMax= raised, and LimitNPROC= with it."""
+    if limits.tasks is None:
+        return {}
+    tasks = max(limits.tasks + 1, math.ceil(limits.tasks * RAISE))
+    return {"tasks": tasks} | ({} if limits.processes is None else {"processes": tasks})
 
 
 def _telling(runs: Sequence[Run]) -> list[Run]:

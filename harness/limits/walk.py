@@ -41,6 +41,8 @@ def _measure(trials: Trials) -> None:
         needed = sample_of(found.measured, lambda run: run.needed_bytes)
         if needed.runs >= wanted and needed.settled:
             return
+        if len(found.measured) >= wanted and not needed.seen and any(run.passed for run in found.measured):
+            return  # no figure of memory will come
         trials.measure()
 
 
@@ -64,6 +66,6 @@ def _fit(trials: Trials) -> None:
     ):
         found.note("the load lasted less than a second, so much of its time is chance: let it last two or more")
     worked = sum(run.passed for run in found.measured)
-    if worked < LEAST_RUNS or not found.needed.seen:
+    if worked < LEAST_RUNS:
         found.state = State.NOT_ENOUGH_DATA
         raise Stopped(f"not enough data: {worked} of {len(found.measured)} runs without limits worked")

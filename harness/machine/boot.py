@@ -18,7 +18,8 @@ from typing import Self
 
 from harness.errors import MachineError
 from harness.machine import leftovers, quiet, shell
-from harness.machine.cgroup import MachineCgroups, kill_below, pids_below
+from harness.machine.cgroup import MachineCgroups, kill_below
+from harness.machine.counters import pids_below
 from harness.machine.leftovers import SCRATCH
 from harness.machine.overlay import Overlay
 

@@ -7,13 +7,13 @@ needs a cgroup of its own in every controller's tree; without that two machines 
 import os
 import signal
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import MachineError
 from harness.machine import delegation, devices
-from harness.machine.counters import UnitFiles
+from harness.machine.counters import UnitFiles, directories, pids_below
 from harness.machine.processes import mounts_of
 from harness.mountinfo import Mount
 
@@ -190,31 +190,12 @@ def _kill(pid: int) -> None:
         return
 
 
-def pids_below(path: Path) -> list[int]:
-    """Processes in the cgroup `path` and those below it; empty when it is gone.
-
-    One of another PID namespace is listed as 0 there (v2), which kill(2) would take for the caller's own group.
-    """
-    pids = []
-    for directory in _directories(path):
-        try:
-            pids += [int(word) for word in (directory / "cgroup.procs").read_text().split() if word != "0"]
-        except OSError:
-            continue  # removed between listing and reading
-    return pids
-
-
-def _directories(path: Path) -> Iterator[Path]:
-    for directory, _, _ in os.walk(path, topdown=False):
-        yield Path(directory)
-
-
 def remove_tree(path: Path, deadline: float) -> bool:
     """Remove the cgroup `path` with those below, ending what still runs in it, until `deadline` (monotonic)."""
     while path.exists():
         for pid in pids_below(path):
             _kill(pid)
-        for directory in _directories(path):
+        for directory in directories(path):
             try:
                 directory.rmdir()
             except OSError:

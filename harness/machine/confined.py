@@ -13,7 +13,8 @@ from typing import Any, Protocol
 
 from harness.errors import MachineError, UnitError
 from harness.machine import filters, programs, shell
-from harness.machine.cgroup import hierarchies, memberships, pids_below
+from harness.machine.cgroup import hierarchies, memberships
+from harness.machine.counters import pids_below
 from harness.machine.inspect import syscall_groups, version_number
 from harness.machine.processes import is_systemds, mounts_of, namespaces_apart, status_fields
 from harness.machine.tree import resolve

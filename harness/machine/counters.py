@@ -1,4 +1,4 @@
-"""One unit's cgroup files, on cgroup v1 (hybrid) and v2: the only place that knows what they are called.
+"""Files of cgroups, on cgroup v1 (hybrid) and v2: the only place that knows what they are called.
 
 File names: Documentation/admin-guide/cgroup-v1 and cgroup-v2.rst of Linux 6.x. On cgroup v1 the kernel keeps no figures
 for stacks, page tables and the two kinds of slab apart; `memory.kmem.usage_in_bytes` is all of them together, slab that
@@ -7,7 +7,7 @@ vanish.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -47,8 +47,9 @@ class UnitFiles:
         return self._number("pids", "pids.current", "pids.current")
 
     def pids(self) -> list[int]:
-        """Processes in the cgroup itself, as host process ids."""
-        return [int(word) for word in (self._read("pids", "cgroup.procs", "cgroup.procs") or b"").split()]
+        """Processes in the cgroup and those below it, as a delegated one has, as host process ids."""
+        directory, _ = self._directory("pids")
+        return [] if directory is None else pids_below(directory)
 
     def cpu_usage_usec(self) -> int | None:
         """Processor time used so far."""
@@ -152,3 +153,23 @@ class UnitFiles:
     def _fields(self, controller: str, v1_name: str, v2_name: str) -> dict[bytes, int]:
         words = (self._read(controller, v1_name, v2_name) or b"").split()
         return {name: int(value) for name, value in zip(words[::2], words[1::2], strict=False) if value.isdigit()}
+
+
+def pids_below(path: Path) -> list[int]:
+    """Processes in the cgroup `path` and those below it; empty when it is gone.
+
+    One of another PID namespace is listed as 0 there (v2), which kill(2) would take for the caller's own group.
+    """
+    pids = []
+    for directory in directories(path):
+        try:
+            pids += [int(word) for word in (directory / "cgroup.procs").read_text().split() if word != "0"]
+        except OSError:
+            continue  # removed between listing and reading
+    return pids
+
+
+def directories(path: Path) -> Iterator[Path]:
+    """The cgroup `path` and those below it, the innermost first."""
+    for directory, _, _ in os.walk(path, topdown=False):
+        yield Path(directory)

@@ -71,13 +71,14 @@ class Sampler:
 
     def _summary(self) -> Sampling:
         ended = host.Load.now()
-        times_s = [float(row["time_s"] or 0.0) for row in self.rows]
+        duration_s = ended.time_s - self._began.time_s
+        times_s = [0.0, *(float(row["time_s"] or 0.0) for row in self.rows), duration_s]
         gaps_s = [later - earlier for earlier, later in itertools.pairwise(times_s)]
         return Sampling(
             samples=len(self.rows),
-            longest_gap_s=max(gaps_s, default=ended.time_s - self._began.time_s),
+            longest_gap_s=max(gaps_s),
             cpu_s=self._cpu_s,
-            duration_s=ended.time_s - self._began.time_s,
+            duration_s=duration_s,
             waited_s=self._waited_s,
             processors=host.processors(),
             other_work_share=ended.share_since(self._began, own_usec=self._own_usec() - self._own_before_usec),

@@ -9,8 +9,7 @@ from pathlib import Path
 
 from harness.errors import MachineError, UnitError
 from harness.machine.boot import Machine
-from harness.machine.cgroup import pids_below
-from harness.machine.counters import UnitFiles
+from harness.machine.counters import UnitFiles, pids_below
 from harness.observation import Counters, JournalLine, UnitState
 
 JOURNAL_KEPT_BYTES = 16 * 2**20

@@ -3,6 +3,7 @@
 Sizes have base 1024. What is written for a limit is rounded up, never down, to a quantity that people read well.
 """
 
+import math
 import re
 
 KIB, MIB, GIB = 1024, 1024**2, 1024**3
@@ -45,4 +46,7 @@ def parse_count(text: str) -> int | None:
 
 def parse_percent(text: str) -> float:
     """CPUQuota= in percent of one processor. Raises ValueError when it is none."""
-    return float(text.strip().removesuffix("%"))
+    percent = float(text.strip().removesuffix("%"))
+    if not math.isfinite(percent):
+        raise ValueError(f"no share: {text}")
+    return percent

@@ -48,7 +48,8 @@ JSON = 'warming up\n{"throughput_per_s": 12, "latency_p99_s": 0.25}\n'
     ("tool", "text", "load"),
     [
         ("wrk", WRK, Load(28106.35, 0.000288, 0.00105)),
-        ("ab", AB, Load(8113.71, 0.001, 0.003)),
+        ("ab", AB, Load(8113.71, 0.001, None)),
+        ("ab", AB.replace("99%      3", "99%     30"), Load(8113.71, 0.001, 0.03)),
         ("redis-benchmark", REDIS_CSV, Load(66666.6667, 0.0004, 0.0009)),
         ("redis-benchmark", REDIS_QUIET, Load(100000.0, 0.000391, None)),
         ("pgbench", PGBENCH, Load(2091.7)),

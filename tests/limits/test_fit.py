@@ -41,7 +41,7 @@ def test_a_censored_run_keeps_the_margin_up():
 
 
 def test_the_limit_is_rounded_up_and_has_a_batch_for_each_other_processor():
-    sample = Sample((100.0,) * 10)
+    sample = Sample((100.0 * 2**20,) * 10)
     limit = memory_limit(100 * 2**20, sample, too_little_bytes=98 * 2**20, processors=2)
     least = LEAST_SCATTER * 100 * 2**20 + 64 * 4096
     assert least <= limit <= least + 2**20

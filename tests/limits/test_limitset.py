@@ -20,7 +20,9 @@ def test_the_units_own_limits():
     )
 
 
-@pytest.mark.parametrize("line", ["MemoryMax=10%", "TasksMax=33%", "MemoryHigh=much", "CPUQuota=a lot"])
+@pytest.mark.parametrize(
+    "line", ["MemoryMax=10%", "TasksMax=33%", "MemoryHigh=much", "CPUQuota=a lot", "CPUQuota=infinity"]
+)
 def test_what_depends_on_the_host_or_is_no_limit_is_said(line):
     found, unclear = existing(parse(f"[Service]\n{line}\n"))
     assert found == LimitSet()
@@ -45,6 +47,19 @@ def test_what_a_trial_does_not_set_is_lifted():
     assert set_lines.lines("Service", "MemoryHigh") == ("infinity",)
     assert set_lines.lines("Service", "CPUQuota") == ("",)
     assert set_lines.lines("Service", "TasksMax") == ("infinity",)
+
+
+def test_a_quota_below_one_percent_is_a_limit():
+    assert existing(parse("[Service]\nCPUQuota=0.5%\n"))[0] == LimitSet(quota_percent=1)
+
+
+def test_periods_are_those_that_were_measured():
+    unit = parse("[Service]\nCPUQuotaPeriodSec=10ms\n")
+    assert parse(LimitSet(quota_percent=40).drop_in("[Service]\n", unit)).lines("Service", "CPUQuotaPeriodSec") == (
+        "100ms",
+    )
+    assert "CPUQuotaPeriodSec=1s" in LimitSet(quota_percent=40, period_s=1.0).lines(unit)
+    assert not any("PeriodSec" in line for line in LimitSet(quota_percent=40).lines(parse("[Service]\n")))
 
 
 def test_memory_high_stands_before_what_kills():

@@ -86,9 +86,29 @@ def test_figures_of_a_run():
 
 
 def test_how_long_a_quota_held_the_start_back():
-    made = [{**row, "cpu_throttled_usec": int(3e4 * min(1.0, float(row["time_s"] or 0)))} for row in rows()]
+    made = [
+        {**row, "cpu_throttled_periods": 1, "cpu_throttled_usec": int(3e4 * min(1.0, float(row["time_s"] or 0)))}
+        for row in rows()
+    ]
     run = read(observation(), PASS, samples.of_rows(made), LimitSet())
     assert run.start_held_back_s == pytest.approx(0.03, abs=0.002)
+
+
+@pytest.mark.parametrize(("processors", "held_back_s"), [(1, 0.5), (16, 1.0)])
+def test_processors_that_stand_still_together_do_so_once(processors, held_back_s):
+    """Throttled for half of each period in the second of load; the kernel adds up all processors."""
+    made = []
+    for row in rows(3.0):
+        since = max(0.0, float(row["time_s"] or 0) - 2)
+        counters = {"cpu_periods": int(since * 10), "cpu_throttled_periods": int(since * 10)}
+        made.append({**row, **counters, "cpu_throttled_usec": int(processors * since * 0.5e6)})
+    run = read(observation(), PASS, samples.of_rows(made), LimitSet(quota_percent=30))
+    assert run.load_held_back_s == pytest.approx(held_back_s, abs=0.15)
+
+
+def with_times(made: list[samples.Row]) -> list[tuple[float, samples.Row]]:
+    """Each row with its time."""
+    return [(float(row["time_s"] or 0), row) for row in made]
 
 
 @pytest.mark.parametrize(("until_s", "share"), [(2.2, 0.0), (2.4, 2 / 9), (4.0, 1.0)])
@@ -190,9 +210,22 @@ def test_what_a_failure_is_due_to(values, cause):
     ("column", "cause"), [("memory_pressure_usec", Cause.MEMORY), ("cpu_throttled_usec", Cause.CPU)]
 )
 def test_a_service_that_is_held_up_fails_because_of_it(column, cause):
-    stalled = [{**row, column: int(float(row["time_s"] or 0) * 5e5)} for row in rows()]
+    stalled = [{**row, "cpu_throttled_periods": int(at * 10), column: int(at * 5e5)} for at, row in with_times(rows())]
     said = JournalLine(4, "x", 7, "accept4: Too many open files", False)  # in every run
     assert read(observation(journal=(said,)), FAIL, samples.of_rows(stalled), LimitSet()).cause is cause
+
+
+def test_a_load_that_leaks_after_steps_that_do_not():
+    made = [{**row, "memory_anon_bytes": int((20 + 20 * max(0.0, at - 2)) * MIB)} for at, row in with_times(rows(5.0))]
+    growth = read(observation(), PASS, samples.of_rows(made), LimitSet()).growth
+    assert growth.steady
+    assert growth.bytes_per_s == pytest.approx(20 * MIB, rel=0.1)
+
+
+def test_without_a_peak_of_the_kernels_the_samples_tell_it():
+    sampled = read(observation(counters=Counters()), PASS, samples.of_rows(rows()), LimitSet(memory_bytes=80 * MIB))
+    assert sampled.peak_bytes == 80 * MIB
+    assert "memory came up against MemoryMax=" in sampled.censored
 
 
 def test_only_slow_is_no_failure_here():

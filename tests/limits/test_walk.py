@@ -9,6 +9,7 @@ import pytest
 
 from harness.judge.verdict import Outcome
 from harness.limits.advice import drop_in_lines, to_json
+from harness.limits.confirm import chance_of
 from harness.limits.found import Settings, State
 from harness.limits.growth import Growth
 from harness.limits.limitset import LimitSet
@@ -186,7 +187,7 @@ def test_a_short_peak_that_some_samples_miss_is_no_scatter(missed):
         for seed in range(30)
     )
     assert limits[0] > 1.01 * need_bytes
-    assert limits[-1] <= 1.15 * need_bytes
+    assert limits[-1] <= (1.15 if missed < 0.5 else 1.18) * need_bytes
     assert limits[-1] <= 1.1 * limits[len(limits) // 2]
 
 
@@ -222,6 +223,74 @@ def test_the_knee_lies_above_the_cliff():
     assert found.state is State.CONFIRMED, found.stop
     assert 200 * MIB <= found.limits.memory_bytes <= 1.25 * 200 * MIB
     assert found.knee.failed < 200 * MIB
+
+
+def test_a_failure_for_want_of_tasks_says_nothing_of_memory():
+    """Short of memory, the service starts three more threads."""
+    service = Service()
+
+    def attempt(limits: LimitSet, purpose: str) -> Run:
+        run = service(limits, purpose)
+        short = limits.memory_bytes is not None and limits.memory_bytes < 200 * MIB
+        if run.passed and short and limits.tasks is not None and limits.tasks < 15:
+            return replace(run, outcome=Outcome.FAIL, cause=Cause.TASKS, reason="no fork")
+        return run
+
+    found = walk(Settings(), attempt)
+    assert found.state is State.CONFIRMED, found.stop
+    assert found.limits.tasks >= 15
+    assert found.limits.memory_bytes <= 1.25 * 100 * MIB
+    assert any("for want of tasks" in note for note in found.notes)
+
+
+def test_a_service_that_fails_now_and_then_keeps_its_limit_of_descriptors():
+    kept = [walk(Settings(), Service(fails=0.04, seed=seed)).limits.files for seed in range(60)]
+    assert sum(files == 36 for files in kept) >= 48
+
+
+def test_limits_that_are_not_enforced_are_not_recommended():
+    service = Service()
+
+    def attempt(limits: LimitSet, purpose: str) -> Run:
+        return replace(service(limits.with_(memory_bytes=None, quota_percent=None), purpose), load_held_back_s=None)
+
+    found = walk(Settings(), attempt)
+    assert found.limits.memory_bytes is None
+    assert found.limits.quota_percent is None
+    assert found.limits.tasks == 13
+    assert sum("enforce" in note for note in found.notes) == 2
+
+
+def test_without_a_figure_of_memory_there_are_the_other_limits():
+    service = Service()
+    found = walk(
+        Settings(), lambda limits, purpose: replace(service(limits, purpose), needed_bytes=None, peak_bytes=None)
+    )
+    assert found.state is State.CONFIRMED, found.stop
+    assert found.limits.memory_bytes is None
+    assert found.limits.tasks == 13
+    assert len([run for run in found.measured if run.limits == LimitSet()]) <= 13
+
+
+def test_where_the_kernel_keeps_no_peak_the_cliff_may_lie_above_all_samples():
+    """Samples miss a peak of 30 % in every run, and the page cache is small."""
+    service = Service(peak_missed=1.0, cache_mib=0)
+
+    def attempt(limits: LimitSet, purpose: str) -> Run:
+        run = service(limits, purpose)
+        return replace(run, peak_bytes=run.needed_bytes, peak_is_sampled=True)
+
+    found = walk(Settings(), attempt)
+    assert found.state is State.CONFIRMED, found.stop
+    assert found.limits.memory_bytes >= 100 * MIB
+
+
+def test_memory_that_rises_too_slowly_to_be_a_leak_is_said():
+    service = Service()
+    rising = Growth(100 * 1024, 2.0, steady=False, rising=True)
+    found = walk(Settings(), lambda limits, purpose: replace(service(limits, purpose), growth=rising))
+    assert found.limits.memory_bytes is not None
+    assert any("memory rose by 100 KiB/s" in note for note in found.notes)
 
 
 def test_a_leak_gets_no_limit_and_is_said():
@@ -513,3 +582,11 @@ def test_a_host_that_drifts_is_not_taken_for_a_knee():
 
         found = walk(Settings(), Drifting(seed=seed))
         assert found.limits.memory_bytes <= 1.2 * 100 * MIB, seed
+
+
+@pytest.mark.parametrize("periods", [100, 1200, 14 * 1200, 10**6])
+def test_how_often_chance_holds_back(periods):
+    """As many as were expected are no surprise, twice as many are one; of many periods too."""
+    assert 0.3 < chance_of(periods // 100, periods / 100) < 0.7
+    assert chance_of(2 * periods // 100 + 3, periods / 100) < 0.1
+    assert chance_of(1, 0) == 0

@@ -10,7 +10,8 @@ import pytest
 
 from harness.machine import leftovers, shell
 from harness.machine.boot import WITHHELD, Machine, MachineSpec
-from harness.machine.cgroup import MachineCgroups, pids_below
+from harness.machine.cgroup import MachineCgroups
+from harness.machine.counters import pids_below
 
 NUMBERS = {"CAP_SYS_MODULE": 16, "CAP_SYS_BOOT": 22, "CAP_SYS_TIME": 25, "CAP_SYSLOG": 34}
 OPENS_MEM = """\
