@@ -38,7 +38,8 @@ AIM = 0.10
 def finished(scenario: Scenario, results: Path, only: Only) -> list[Store]:
     """The finished runs in `results` that were about this part."""
     stores = [Store.open(file.parent) for file in sorted(results.glob(f"{scenario.name}-*/run.json"))]
-    return [store for store in stores if store.facts["state"] == "done" and store.facts["only"] == only.value]
+    same = [store for store in stores if store.facts["identity"] == scenario.identity()]
+    return [store for store in same if store.facts["state"] == "done" and store.facts["only"] == only.value]
 
 
 def fits(scenario: Scenario, results: Path, count: int) -> Iterator[Found]:

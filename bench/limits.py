@@ -4,10 +4,11 @@
 each. With a folder all is kept there, and what is there already is not run again. Need is the smallest MemoryMax= that
 was found to work without being slow; slack is (limit - need) / limit. KRR's rule is the highest peak x 1.15, that of
 Kubernetes' VPA the 90 % quantile of the peaks x 1.15, both of the same runs. Google's Autopilot is published with 23 %
-slack.
+slack. A held-back run fails by its start, its steps, kills, refused forks and its stop, not by its log or its speed.
 """
 
 import argparse
+import hashlib
 import statistics
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -39,13 +40,16 @@ HEADER = f"{'scenario':12} {'need':>8} {'harness':>8} {'slack':>6} {'KRR':>8} {'
 
 
 def need_bytes(found: Found) -> float:
-    """The smallest limit that worked, the knee where it lies above the cliff; what failed, where only the limit did."""
+    """The smallest limit that worked, the knee where it lies above the cliff; what failed, where only the limit did.
+
+    The limit itself, where nothing failed.
+    """
     known = []
     for bracket in (found.memory_cliff, found.knee):
         if bracket is not None and bracket.failed is not None:
             tried = bracket.worked is not None and bracket.worked != found.limits.memory_bytes
             known.append(bracket.worked if tried else bracket.failed)
-    return max(value for value in known if value is not None)
+    return max((value for value in known if value is not None), default=found.limits.memory_bytes or 0)
 
 
 def answered(scenario: Scenario, results: Path) -> tuple[Answer, Store]:
@@ -59,7 +63,8 @@ def answered(scenario: Scenario, results: Path) -> tuple[Answer, Store]:
 
 def held_back(answer: Answer, scenario: Scenario, folder: Path, *, runs: int) -> list[tuple[Verdict, Cause]]:
     """Runs of the whole recommendation with seeds that no other trial had; what failed, and for want of what."""
-    folder.mkdir(exist_ok=True)
+    folder /= hashlib.sha256(answer.drop_in().encode()).hexdigest()[:12]  # of this drop-in, and no other
+    folder.mkdir(exist_ok=True, parents=True)
     kept = folder / "observations.jsonl"
     known = [Observation.from_json(line) for line in kept.read_text().splitlines()] if kept.exists() else []
     trials = [

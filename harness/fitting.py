@@ -30,7 +30,8 @@ class Fitting:
 
     `judge` turns an observation into a verdict; `stop` says why no further trial may be made, "" when it may; `heard`
     is told of each phase. `unified` says that the host has cgroup v2 alone, and so what only that has; `leave_alone`
-    are directives to stay as the unit has them, `vacuous` those that this host does not enforce, `own_user` says that nobody else runs as the unit's user.
+    are directives to stay as the unit has them, `vacuous` those that this host does not enforce, `own_user` says that
+    nobody else runs as the unit's user.
     """
 
     scenario: Scenario

@@ -263,9 +263,8 @@ def test_limits_that_are_not_enforced_are_not_recommended():
 
 def test_without_a_figure_of_memory_there_are_the_other_limits():
     service = Service()
-    found = walk(
-        Settings(), lambda limits, purpose: replace(service(limits, purpose), needed_bytes=None, peak_bytes=None)
-    )
+    unseen = {"needed_bytes": None, "peak_bytes": None}
+    found = walk(Settings(), lambda limits, purpose: replace(service(limits, purpose), **unseen))
     assert found.state is State.CONFIRMED, found.stop
     assert found.limits.memory_bytes is None
     assert found.limits.tasks == 13
