@@ -11,10 +11,12 @@ from harness.unit.needs import NOTHING, Needs, below
 from harness.unit.start import Start
 from harness.unit.syscalls import calls_beyond, filter_lines, named
 from harness.unit.tightening import Tightening
-from harness.unit.unitfile import UnitFile, parse, written
+from harness.unit.unitfile import Assignment, UnitFile, parse, written
 
 # More than one directive of the catalogue is written with it.
 _ADDED_TO = "BindReadOnlyPaths"
+# What these name is taken away, whoever names it.
+_ADD_UP = frozenset({"ReadOnlyPaths", "InaccessiblePaths", "NoExecPaths", "TemporaryFileSystem"})
 _Lines = list[tuple[str, str]]
 FILE_NAME = "50-harness.conf"
 # Not in the catalogue: they are fitted and not searched.
@@ -63,33 +65,44 @@ def render(
 def full_unit(unit: UnitFile, drop_in_text: str) -> str:
     """The unit with the drop-in worked in: one text, each section once, what is overridden left out.
 
-    `unit` is the base, shipped or stripped. Comments of the drop-in stay with its lines.
+    `unit` is the base, shipped or stripped. Comments of the drop-in stay with its lines. What a drop-in sets that is
+    read after ours comes after it here, too.
     """
     header, _, body = f"\n{drop_in_text}".partition("\n[Service]\n")
     overridden = _overridden(parse(drop_in_text))
     out = [header.lstrip("\n") + "\n"] if header else []
     for section in dict.fromkeys([*unit.sections(), "Service"]):
         kept = [a for a in unit.assignments if a.section == section]
+        later: list[Assignment] = []
         if section == "Service":
-            kept = [a for a in kept if a.key not in overridden]
-        text = f"[{section}]\n" + "".join(written(a.key, a.value) + "\n" for a in kept)
-        out.append(text + body if section == "Service" else text)
+            later = [a for a in kept if _is_later(a)]
+            kept = [a for a in kept if a not in later and a.key not in overridden]
+        text = f"[{section}]\n" + _assigned(kept)
+        out.append(text + body + _assigned(later) if section == "Service" else text)
     return "\n".join(out)
 
 
 def set_later(unit: UnitFile) -> dict[str, str]:
     """Directives that a drop-in which is read after ours sets, each with its file: what ours says would not hold.
 
-    Lists of paths are no such: there both add up.
+    Lists of what is taken away are no such: there both add up. What a list gives, it would give again.
     """
     found: dict[str, str] = {}
     for item in unit.assignments:
-        folder, _, name = item.source.rpartition("/")
-        if item.section == "Service" and folder.endswith(".d") and name > FILE_NAME:
+        if item.section == "Service" and _is_later(item):
             for directive in load():
-                if item.key in directive.keys and directive.kind not in {Kind.PATHS, Kind.LIST}:
+                if item.key in directive.keys and directive.name not in _ADD_UP:
                     found[directive.name] = item.source
     return found
+
+
+def _is_later(item: Assignment) -> bool:
+    folder, _, name = item.source.rpartition("/")
+    return folder.endswith(".d") and name > FILE_NAME
+
+
+def _assigned(items: Sequence[Assignment]) -> str:
+    return "".join(written(item.key, item.value) + "\n" for item in items)
 
 
 def _by_directive(accepted: Collection[Tightening]) -> dict[str, list[Tightening]]:

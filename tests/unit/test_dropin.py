@@ -70,12 +70,25 @@ def test_what_a_later_drop_in_sets_is_known() -> None:
     texts = {
         "/lib/systemd/system/a.service": "ProtectHome=yes\nPrivateTmp=yes",
         "/etc/systemd/system/a.service.d/10-first.conf": "UMask=0022",
-        "/etc/systemd/system/a.service.d/override.conf": "ProtectHome=read-only\nReadWritePaths=/srv\nMemoryMax=1G",
+        "/etc/systemd/system/a.service.d/override.conf": "ProtectHome=read-only\nReadWritePaths=/srv\nMemoryMax=1G\n"
+        "ReadOnlyPaths=/etc\nSupplementaryGroups=ssl-cert",
         "/etc/systemd/system/service.d/90-all.conf": "NoNewPrivileges=yes",
     }
     unit = parse_cat("\n".join(f"# {path}\n[Service]\n{text}\n" for path, text in texts.items()))
     *_, override, every = texts
-    assert set_later(unit) == {"ProtectHome": override, "MemoryMax": override, "NoNewPrivileges": every}
+    by_override = ("ProtectHome", "ReadWritePaths", "MemoryMax", "SupplementaryGroups")
+    assert set_later(unit) == {**dict.fromkeys(by_override, override), "NoNewPrivileges": every}
+
+
+def test_the_full_unit_has_what_comes_later_after_what_was_found() -> None:
+    texts = {
+        "/lib/systemd/system/a.service": "ExecStart=/bin/true\nReadWritePaths=/old",
+        "/etc/systemd/system/a.service.d/override.conf": "ReadWritePaths=/srv/data\nIPAddressAllow=10.0.0.0/8",
+    }
+    unit = parse_cat("\n".join(f"# {path}\n[Service]\n{text}\n" for path, text in texts.items()))
+    whole = parse(full_unit(unit, "[Service]\nReadWritePaths=\nReadWritePaths=-/var/lib/a\nIPAddressAllow=\n"))
+    assert whole.lines("Service", "ReadWritePaths") == ("", "-/var/lib/a", "/srv/data")
+    assert whole.lines("Service", "IPAddressAllow") == ("", "10.0.0.0/8")
 
 
 def test_devices_of_the_unit_that_no_machine_has_stay() -> None:
