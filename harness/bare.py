@@ -50,6 +50,7 @@ class Bare:
     ) -> None:
         self.seen: Seen | None = None
         self.listening: tuple[str, ...] = ()
+        self.trace_failed = ""
         self.reliability = Reliability(0, 0)
         self.verdicts: list[Verdict] = []
         self.templates: frozenset[str] = frozenset()
@@ -73,12 +74,19 @@ class Bare:
         for _ in range(TRACED_AGAIN):
             if traced.lost:  # without it the candidates would be others, here and when the run is gone on with
                 (traced,) = self._attempts.run([self._traced])
+        if not traced.lost and not self._works(traced) and any(self._works(item) for item in observations):
+            (traced,) = self._attempts.run([self._traced])  # it was chance, perhaps
+        told = judge(self._scenario, traced, catalogue=self._catalogue)
+        self.trace_failed = told.reason if told.failed else ""
         self.seen, self.listening = traced.seen, traced.listening
         if not self._earlier:
             return self._passing(observations)
-        if self._is_as_before(traced) and judge(self._scenario, traced, catalogue=self._catalogue).passed:
+        if self._is_as_before(traced) and self._works(traced):
             return [*self._earlier, *self._passing([traced])]
         return self._passing(self._attempts.run(plain))
+
+    def _works(self, observation: Observation) -> bool:
+        return judge(self._scenario, observation, catalogue=self._catalogue).passed
 
     def _is_as_before(self, traced: Observation) -> bool:
         """Whether the same processes run as the same users and listen on the same ports, and at their own pace."""

@@ -125,6 +125,7 @@ class Walk:
             reliability=self.bare.reliability,
             earlier="" if self.earlier is None else self.earlier.name,
             tracer="" if self.bare.seen is None else self.bare.seen.tracer,
+            trace_failed=self.bare.trace_failed,
             exposure_before=_worst([item.exposure for item in observations]),
             trials=self.attempts.trials,
             duration_s=spent_s + clock() - began,

@@ -11,15 +11,18 @@ from harness.observation import JournalLine
 
 WARNING = 4  # syslog(3): 0 emergency … 4 warning … 7 debug
 _TROUBLE = re.compile(
-    r"\b(?:warn(?:ings?)?|wrn|severe|err(?:ors?)?|exceptions?|traceback|timed out|time-?out"
-    r"|fail(?:ed|ure|s|ing)?|den(?:y|ied)|refus(?:ed|ing)|cannot|can't|could not|unable"
+    r"\b(?:warn(?:ings?)?|wrn|severe|err|\w*errors?|\w*exceptions?|traceback|timed out|time-?out"
+    r"|fail(?:ed|ures?|s|ing)?|den(?:y|ied)|refus(?:ed|ing)|cannot|can't|could not|unable"
     r"|not permitted|not supported|no such|read-only|unreachable|crit(?:ical)?|alert|emerg(?:ency)?|fatal|panic"
     r"|abort(?:ed|ing)?|does(?:n't| not) exist|not found|forbidden|reject(?:ed|ing)?|unavailable|unsupported|invalid"
-    r"|bad system call|signal (?:11|31)|segfault|core dumped|permissiondenied|E(?:ACCES|PERM|ROFS|NOSYS|AFNOSUPPORT))\b"
+    r"|bad system call|bad file descriptor|not implemented|out of memory|killed|crash(?:ed|es|ing)?"
+    r"|exit(?:ed)?(?: with)?(?: exit)? (?:status|code) [1-9]\d*"
+    r"|signal (?:11|31)|segfault|core dumped|permissiondenied|E(?:ACCES|PERM|ROFS|NOSYS|AFNOSUPPORT))\b"
     # The level of a line as Kubernetes' logger has it: a letter before month and day.
     r"|^[EWF]\d{4} ",
     re.IGNORECASE,
 )
+_NAMED = "".join(f"(?<!{word} )" for word in ("code", "status", "signal"))
 _LEADS_TO = ("Traceback (most recent call last)", " ", "\t")
 _MASKS = (
     (re.compile(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b", re.IGNORECASE), "<id>"),
@@ -27,6 +30,11 @@ _MASKS = (
     # name that a mailer gives to a message.
     (re.compile(r"(?<=[<=])(?=[\w+/]*[a-z])(?=[\w+/]*[A-Z])(?=[\w+/]*\d)[\w+/]{8,}={0,2}"), "<id>"),
     (re.compile(r"(?<![\w-])(?=[\w-]*[a-z])(?=[\w-]*[A-Z])(?=[\w-]*\d)[\w-]{12,}"), "<id>"),
+    # One in some has no digit: whole in brackets, or after a dash, with a small letter before a large one. What comes
+    # after a dot may be the name of a class.
+    (re.compile(r"(?<=<)(?=[\w+/]*[a-z])(?=[\w+/]*[A-Z])[\w+/]{12,}={0,2}(?=>)"), "<id>"),
+    (re.compile(r"(?<=[-=])(?=[A-Za-z]*[a-z][A-Z])[A-Za-z]{12,}\b"), "<id>"),
+    (re.compile(r"(?<=[._-])(?=[A-Za-z]*[a-z][A-Z])[A-Za-z]{6}\b"), "<name>"),  # mkstemp(3)
     (re.compile(r"(?<![^\s=:(\[])[-+](?=\d)"), ""),
     # A duration or a size has another unit, and a fraction or none, each time: 987µs, 1.2 ms, 1m2.5s; 800K, 1.2M.
     (re.compile(r"(?<![\w.])(?:\d+(?:\.\d+)?(?: ?[nuµμm]?s|m|h))+\b"), "<n>s"),
@@ -40,7 +48,8 @@ _MASKS = (
     (re.compile(r"\btmp(?:[a-z0-9_]{8}|\.[A-Za-z0-9]{6,10})\b"), "<name>"),  # tempfile of Python, mktemp(1)
     (re.compile(r"(?<=[./_-])(?=[A-Za-z]*\d)[A-Za-z0-9]{6,}\b"), "<name>"),
     (re.compile(r"(?<=\d)\s?[AP]M\b", re.IGNORECASE), ""),
-    (re.compile(r"\d+(?:[.,]\d+)*(?:e[-+]?\d+)?", re.IGNORECASE), "<n>"),
+    # The number of a signal or of an exit is no measure: another one is another thing.
+    (re.compile(rf"{_NAMED}(?<!\d)\d+(?:[.,]\d+)*(?:e[-+]?\d+)?", re.IGNORECASE), "<n>"),
     (re.compile(r"(?<=<n> )([a-z]{3,})s\b"), r"\1"),  # one second, two seconds
     # What was refused before for one reason, and is now for another, is no loss.
     (re.compile(r"permission denied|operation not permitted|read-only file system", re.IGNORECASE), "<refused>"),

@@ -35,6 +35,11 @@ def more_privilege(processes: Iterable[Process], baseline: Baseline) -> Gained |
         if process.uid == 0 and process.comm in never_root:
             told = f"{process.comm} (pid {process.pid}) runs as root, which it never did at baseline"
             return Gained(told, glimpsed)  # perhaps on its way to another user
+        # The group is given up first, so that who is no longer root and still has root's group keeps it.
+        kept_group = process.gid == 0 != process.uid and process.comm in known
+        if kept_group and not any(comm == process.comm and uid and not gid for comm, uid, gid in baseline.privileges):
+            told = f"{process.comm} (pid {process.pid}, uid {process.uid}) has root's group, as never at baseline"
+            return Gained(told, glimpsed)
         # In a user namespace of its own it has every capability, over nothing but that (user_namespaces(7)).
         over_the_host = 0 if "user" in process.namespaces else process.capabilities
         extra = over_the_host & ~(held if held is not None else _most(process, baseline))

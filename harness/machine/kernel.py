@@ -14,7 +14,8 @@ from typing import Self
 
 RECORD_BYTES = 8192
 SYSCALL = re.compile(r"\bsig=(\d+) arch=([0-9a-f]+) syscall=(\d+)")
-SECCOMP = re.compile(r'audit: type=1326 .*\bpid=(\d+) comm="([^"]*)"')
+# A name that has a blank or a quote is written in hexadecimal, without quotes (audit_log_untrustedstring()).
+SECCOMP = re.compile(r'audit: type=1326 .*\bpid=(\d+) comm=(?:"([^"]*)"|([0-9A-F]+))')
 
 
 class KernelLog:
@@ -65,8 +66,9 @@ def explained(text: str) -> str:
     if refused is None or call is None:
         return text
     name = syscall_name(int(call[2], 16), int(call[3]))
+    comm = refused[2] if refused[3] is None else bytes.fromhex(refused[3]).decode("utf-8", "replace")
     ended = f"was ended by signal {call[1]} for" if call[1] != "0" else "was logged for"
-    return f"{refused[2]} {ended} the system call {name}: {text}"
+    return f"{comm} {ended} the system call {name}: {text}"
 
 
 def syscall_name(architecture: int, number: int) -> str:

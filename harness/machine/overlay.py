@@ -232,7 +232,10 @@ class Overlay:
         stamps = {}
         for layer in self.layers:
             for path in _above(layer):
-                info = (layer.upper / path).lstat()
+                try:
+                    info = (layer.upper / path).lstat()
+                except FileNotFoundError:
+                    continue  # removed or renamed meanwhile
                 stamps["/" + str(layer.at / path)] = (info.st_mtime_ns, info.st_size)
         return stamps
 

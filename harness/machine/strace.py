@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from harness.observation import Seen
+from harness.unit.start import TRUE
 from harness.unit.unitfile import UnitFile, written
 
 PROGRAM = "/usr/bin/strace"
@@ -67,7 +68,8 @@ def files(unit: UnitFile, name: str) -> dict[str, tuple[bytes, int, tuple[int, i
     if not found or len(found) < len(commands):
         return {}
     lines = ["ExecStart=", *(written("ExecStart", f"{prefix}{PROGRAM} {_OPTIONS} -- {rest}") for prefix, rest in found)]
-    if unit.get("Service", "ProtectSystem") == "strict":
+    dynamic = (unit.get("Service", "DynamicUser") or "").lower() in TRUE
+    if dynamic or unit.get("Service", "ProtectSystem") == "strict":
         lines.append(f"ReadWritePaths={LOG}")
     text = "\n".join(["[Service]", *lines, ""])
     return {
@@ -96,7 +98,7 @@ def seen(lines: Iterable[str]) -> Seen | None:
             families.add(told.partition(",")[0])
         elif call in ("connect", "sendto"):
             peers.update(_INET.findall(told))
-        elif call == "bind" and "sun_path=" in told:
+        elif call == "bind" and 'sun_path="' in told:  # with @ before it, it is no file
             changed.add(_first_path(told.partition("sun_path=")[2]))
         elif call in ("open", "openat", "openat2"):
             writes = re.search(r"\bO_(WRONLY|RDWR)\b", told) is not None

@@ -72,6 +72,7 @@ class Answer:
     duration_s: float
     limits: Found | None = None
     earlier: str = ""
+    trace_failed: str = ""
     verdicts: tuple[Verdict, ...] = ()
 
     @property
@@ -158,7 +159,11 @@ class Answer:
 
     def cautions(self) -> list[str]:
         """What the workload did not show and a reader has to know before the drop-in goes anywhere."""
-        return [text for _, text in cautions(self.result.accepted, self.needs)]
+        told = [text for _, text in cautions(self.result.accepted, self.needs)]
+        if self.trace_failed and self.tracer:
+            cut = f"the traced pass failed ({self.trace_failed})"
+            told.insert(0, f"{cut}: what the service does after that, such as whom it reaches, was not seen")
+        return told
 
     def resting_on_earlier(self) -> list[str]:
         """Trials of earlier runs, as RUN/ID, that refusals of this one rest on."""

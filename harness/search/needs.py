@@ -36,7 +36,7 @@ EMPTIABLE = ("/opt", "/srv", "/var")
 MOST_KEPT, MOST_PROGRAMS = 12, 6
 # Below /dev, but no device that a unit would be given.
 NO_DEVICES = re.compile(r"/dev/(?:pts|shm|mqueue|hugepages|fd|char|block|disk|log|tty|ptmx|console|std\w+|core)(?:/|$)")
-EXEC_LINE = re.compile(r'\s*[-@:+!|]*(?:"([^"]+)"|(\S+))')
+EXEC_LINE = re.compile(r"""\s*[-@:+!|]*(?:"([^"]+)"|'([^']+)'|(\S+))""")
 COMM_CHARACTERS = 15  # TASK_COMM_LEN less the end: proc(5)
 SEARCHED = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin")
 
@@ -206,7 +206,7 @@ def own_programs(unit: UnitFile) -> tuple[str, ...]:
     keys = ("ExecStart", "ExecStartPre", "ExecStartPost", "ExecCondition", "ExecReload", "ExecStop", "ExecStopPost")
     lines = (line for key in keys for line in unit.values("Service", key))
     found = (EXEC_LINE.match(line) for line in lines if line)
-    return tuple(dict.fromkeys(match[1] or match[2] for match in found if match))
+    return tuple(dict.fromkeys(match[1] or match[2] or match[3] for match in found if match))
 
 
 def _found(programs: Iterable[str], tree: Tree) -> list[str]:
@@ -301,7 +301,8 @@ def _peers(seen: Seen) -> list[str]:
 
 def _absolute(paths: Iterable[str]) -> frozenset[str]:
     """Those that a unit file can name: text on one line."""
-    return frozenset(path for path in paths if path.startswith("/") and len(path.splitlines()) == 1 and _is_text(path))
+    whole = (path for path in paths if path.startswith("/") and len(path.splitlines()) == 1 and "\0" not in path)
+    return frozenset(path for path in whole if _is_text(path))
 
 
 def _is_text(path: str) -> bool:

@@ -19,7 +19,7 @@ SHARED = frozenset(
     "/var/local /var/log /var/mail /var/opt /var/spool /var/tmp /run /tmp /dev /proc /sys /mnt /media /boot".split()
 )
 # No package keeps anything here: what is made in one while the service runs has no nearer place to except.
-NOBODYS = ("/media", "/mnt", "/opt", "/srv", "/var/local", "/var/opt")
+NOBODYS = ("/media", "/mnt", "/opt", "/srv", "/var/local", "/var/mail", "/var/opt")
 # Here files come and go, and the whole of it is the exception; what systemd puts there for PrivateTmp= is none.
 WHOLE = ("/tmp", "/var/tmp", "/run")
 SYSTEMS_OWN = ("/run/systemd", "/run/user")
@@ -49,9 +49,13 @@ def writable_paths(written: Iterable[str], *, before: Iterable[str], existing: I
         elif own is not None:
             found.add(own)
         elif path in there:
-            # Excepted it is a mount of its own, over which nothing can be renamed.
-            if not any(PurePosixPath(other).parent == PurePosixPath(path).parent for other in made):
+            # Excepted it is a mount of its own, over which nothing can be renamed: a log that is moved away and made
+            # anew needs the directory.
+            parent = str(PurePosixPath(path).parent)
+            if not any(str(PurePosixPath(other).parent) == parent for other in made):
                 found.add(path)
+            elif parent in LASTING.values():
+                found.add(parent)
         else:
             found.update(place for place in NOBODYS if below(path, place) and place in there)
     return tuple(sorted(path for path in found if not any(below(path, other) for other in found - {path})))

@@ -21,8 +21,9 @@ from harness.machine.service import Service, journal_lines, shortened
 from harness.observation import Counters, JournalLine, Observation, Process, StepResult
 from harness.unit.dropin import FILE_NAME
 
-KEPT_LINES = 400
-KEPT_FILE_LINES = 100
+# Of templates: a start that says less or more of them must not push others in or out.
+KEPT_LINES = 2000
+KEPT_FILE_LINES = 2000
 LOG_BYTES = 256 * 1024
 KEPT_CHARACTERS = 4 * 1024 * 1024
 

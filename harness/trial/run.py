@@ -30,6 +30,8 @@ from harness.unit.exposure import overall
 from harness.unit.needs import below
 from harness.unit.unitfile import UnitFile
 
+# How many times as long a service may take under strace.
+STRACE_TIMES = 10.0
 AnyCheck = TypeVar("AnyCheck", bound=Check)
 
 
@@ -39,8 +41,8 @@ class Trial:
 
     `trace` is the unit when a traced pass is asked for: by BPF, or by strace where the root tree has it. `sampled` asks
     for samples of what the unit uses, after waiting at most `quiet_wait_s` for the host to become quiet. `patience_s`
-    shortens the time limits of steps by name, from what the baseline needed. `folder` is where the raw journal, kernel
-    lines and samples go; None keeps none.
+    shortens the time limits of steps by name, from what the baseline needed; all are `slow_times` as long.
+    `folder` is where the raw journal, kernel lines and samples go; None keeps none.
     """
 
     scenario: Scenario
@@ -55,6 +57,7 @@ class Trial:
     sampled: bool = False
     quiet_wait_s: float = 0.0
     patience_s: dict[str, float] = field(default_factory=dict)
+    slow_times: float = 1.0
     folder: Path | None = None
 
 
@@ -81,6 +84,8 @@ def run_trial(trial: Trial) -> Observation:
                 wanted = trial.trace is not None and tracing_available()
                 tracer = stack.enter_context(Tracer()) if wanted else None
                 attached = tracer is not None and tracer.attached[0]
+                if trial.trace is not None and not attached:
+                    trial = replace(trial, slow_times=STRACE_TIMES)
                 machine = Machine(_spec(trial, with_strace=not attached))
                 kernel = stack.enter_context(KernelLog())
                 stack.enter_context(machine)
@@ -278,7 +283,7 @@ def _act(trial: Trial, action: LifeCycle, service: Service, workload: Workload, 
         _take_counters(service, record)
     arguments = ("--kill-who=main", f"--signal={action.signal}") if action.do == "signal" else ()
     verb = "kill" if action.do == "signal" else action.do
-    problem = service.act(verb, *arguments, timeout_s=action.timeout_s)
+    problem = service.act(verb, *arguments, timeout_s=trial.slow_times * action.timeout_s)
     duration_s = time.monotonic() - began
     record.step(StepResult(action.name, "life-cycle", "functional", problem, None, duration_s))
     if action.do != "signal":
@@ -295,7 +300,7 @@ def _patient(trial: Trial, check: AnyCheck, name: str = "") -> AnyCheck:
 
 
 def _shorter(trial: Trial, name: str, limit_s: float) -> float:
-    return min(limit_s, trial.patience_s.get(name, limit_s))
+    return min(trial.slow_times * limit_s, trial.patience_s.get(name, trial.slow_times * limit_s))
 
 
 def _take_counters(service: Service, record: Record) -> None:

@@ -141,6 +141,16 @@ def source(path: str) -> str:
     return _quoted(path, f"-{_escaped(path)}".replace(":", "\\:"))
 
 
+def exact_path(path: str) -> str:
+    """A path for a list of paths that is known to be there."""
+    return _quoted(path, _escaped(path))
+
+
+def exact_source(path: str) -> str:
+    """A path that is known to be there, to bind where it is."""
+    return _quoted(path, _escaped(path).replace(":", "\\:"))
+
+
 def _escaped(path: str) -> str:
     if not path.startswith("/") or len(path.splitlines()) > 1:
         raise UnitError(f"{path!r} is not an absolute path on one line", hint="lists of paths take no other")

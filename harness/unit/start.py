@@ -106,7 +106,7 @@ class Start:
     @property
     def has_user(self) -> bool:
         """Whether the service runs as another user than root."""
-        return self.dynamic_user or bool(self.run_as) or self.last("User") not in {"", "root", "0"}
+        return self.dynamic_user or bool(self.run_as) or self.lines("User")[-1:] not in ((), ("",), ("root",), ("0",))
 
     def to_json(self) -> dict[str, Any]:
         """A plain dict that `from_json` takes."""

@@ -1,3 +1,7 @@
+import random
+import re
+import string
+
 import pytest
 
 from harness.judge.novelty import is_trouble, news, template, templates
@@ -65,6 +69,8 @@ def test_what_changes_from_run_to_run_makes_no_difference(one, other):
         ("I am not permitted", "I pm not permitted"),
         ("Monitor failed", "Friend failed"),
         ("Sunrise failed", "Saturn failed"),
+        ("child exited with code 0", "child exited with code 1"),
+        ("failed: java.lang.NoSuchMethodError", "failed: java.lang.NoSuchFieldError"),
     ],
 )
 def test_what_is_said_makes_a_difference(one, other):
@@ -93,6 +99,13 @@ def test_what_is_said_makes_a_difference(one, other):
         "upstream timeout",
         "access forbidden by rule",
         "(configfile.c.2579) server.upload-dirs doesn't exist: /var/cache/x",
+        "java.nio.file.AccessDeniedException: /var/lib/tomcat9/work/x",
+        "java.lang.OutOfMemoryError: Metaspace",
+        "OSError: [Errno 38] Function not implemented",
+        "2 failures while saving",
+        "read(): Bad file descriptor",
+        "worker 12 exited with status 1",
+        "child 4 was killed by signal 9",
     ],
 )
 def test_trouble_by_its_words(message):
@@ -108,10 +121,25 @@ def test_trouble_by_its_words(message):
         "a terrible day",
         "E2E tests: 7 of 7",
         "keepalive_timeout 65",
+        "worker 12 exited with status 0",
     ],
 )
 def test_no_trouble(message):
     assert not is_trouble(line(message))
+
+
+def test_random_names_without_a_digit_are_masked_as_well():
+    """As dovecot names its sessions, mosquitto its clients and mkstemp(3) its files: of each one template."""
+    rng = random.Random(1)
+    letters = string.ascii_letters
+
+    def drawn(count: int) -> str:
+        return "".join(rng.choice(letters) for _ in range(count))
+
+    for text, count in (("session=<{}/AAAB>", 12), ("New client mosq-{} connected", 18), ("cannot read /x/foo.{}", 6)):
+        made = [drawn(count) for _ in range(500)]
+        mixed = [name for name in made if re.search("[a-z][A-Z]", name)]
+        assert len({template(text.format(name)) for name in mixed}) == 1
 
 
 def test_trouble_by_its_level():

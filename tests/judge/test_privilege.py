@@ -33,6 +33,14 @@ def test_a_daemon_that_was_never_root_and_now_is():
     assert more_privilege([replace(once, sightings=3)], before(WORKER)) == (told, False)
 
 
+def test_a_worker_that_keeps_roots_group():
+    """setgid(2) failed, nobody looked, and setuid(2) worked."""
+    told = "web (pid 41, uid 33) has root's group, as never at baseline"
+    kept = replace(WORKER, gid=0)
+    assert more_privilege([MASTER, kept], before(MASTER, WORKER)) == (told, False)
+    assert more_privilege([MASTER, kept], before(MASTER, WORKER, replace(kept, pid=42))) is None
+
+
 def test_capabilities_it_never_had():
     told = more_privilege([process("web", 33, 33, 1 << 10 | 1 << 7)], before(process("web", 33, 33, 1 << 10)))
     assert told == ("web (pid 40, uid 33) has CAP_SETUID beyond the baseline", True)

@@ -10,6 +10,7 @@ from harness import mountinfo
 from harness.machine.boot import Machine
 from harness.machine.cgroup import hierarchies
 from harness.machine.counters import UnitFiles
+from harness.machine.kernel import explained
 from harness.machine.processes import _address, snapshot, sockets
 from harness.machine.service import MESSAGE_CHARACTERS, Service, journal_lines, message_text
 
@@ -22,6 +23,14 @@ HYBRID = """\
 41 31 0:38 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw,nsdelegate
 """
 UNIFIED = "30 23 0:26 / /sys/fs/cgroup rw shared:4 - cgroup2 cgroup2 rw,nsdelegate,memory_recursiveprot\n"
+
+
+@pytest.mark.parametrize(
+    ("comm", "name"), [('"worker"', "worker"), ("4743205468726561642330", "GC Thread#0"), ("22", '"')]
+)
+def test_whom_a_filter_killed(comm, name):
+    text = f'audit: type=1326 audit(1:2): auid=0 pid=7 comm={comm} exe="/x" sig=31 arch=c000003e syscall=250 compat=0'
+    assert explained(text).startswith(f"{name} was ended by signal 31 for the system call keyctl: ")
 
 
 def test_cgroup_trees_each_once():

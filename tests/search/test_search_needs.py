@@ -76,6 +76,13 @@ def test_what_companions_had_made_when_the_service_started_is_there() -> None:
     assert writable(*(replace(run, made_before=()) for run in runs)) == ()
 
 
+def test_a_log_that_is_moved_away_needs_its_directory() -> None:
+    there = ["/var/log", "/var/log/vsftpd.log"]
+    assert writable_paths(["/var/log/vsftpd.log"], before=["/etc/idle"], existing=there) == ("/var/log/vsftpd.log",)
+    written = ["/var/log/vsftpd.log", "/var/log/vsftpd.log.1"]
+    assert writable_paths(written, before=["/etc/idle"], existing=there) == ("/var/log",)
+
+
 def test_a_file_that_a_new_one_is_renamed_over_is_not_excepted() -> None:
     there = ["/etc", "/etc/one", "/etc/two"]
     assert writable_paths(["/etc/one", "/etc/two"], before=["/etc/idle"], existing=there) == ("/etc/one", "/etc/two")

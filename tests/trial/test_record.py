@@ -1,14 +1,23 @@
+import itertools
+import string
 from pathlib import PurePosixPath
 from typing import cast
 
 from harness.machine.overlay import Overlay
-from harness.trial.record import _log_files, bounded, readable
+from harness.observation import JournalLine
+from harness.trial.record import KEPT_LINES, _distinct, _log_files, bounded, readable
 
 
 def test_of_too_many_lines_the_middle_goes() -> None:
     lines = [f"{number:09}" for number in range(1000)]
     kept = bounded(lines, most=90)
     assert kept == [*lines[:5], *lines[-5:]]
+
+
+def test_a_start_of_many_lines_is_kept_whole() -> None:
+    words = ["".join(pair) for pair in itertools.product(string.ascii_lowercase, repeat=2)]
+    lines = [JournalLine(6, "x", 7, f"running boot step {word}", from_manager=False) for word in words]
+    assert [line.message for line in _distinct(lines * 2, most=KEPT_LINES)] == [line.message for line in lines]
 
 
 def test_few_lines_are_kept_whole() -> None:

@@ -81,7 +81,14 @@ def test_a_directive_left_alone_is_not_stripped(hardened: UnitFile) -> None:
 
 @pytest.mark.parametrize(
     ("text", "has_user"),
-    [("", False), ("User=root", False), ("User=0", False), ("User=redis", True), ("DynamicUser=yes", True)],
+    [
+        ("", False),
+        ("User=root", False),
+        ("User=0", False),
+        ("User=redis", True),
+        ("DynamicUser=yes", True),
+        ("User=redis\nUser=", False),
+    ],
 )
 def test_who_runs_the_service(text: str, has_user: bool) -> None:
     assert shipped(text).has_user is has_user
