@@ -19,7 +19,7 @@ LOG = "/harness-trace/log"
 DROP_IN = "60-harness-trace.conf"
 # So frequent that a log of them fills the disk, and in @system-service all of them: they count as used.
 UNTOLD = (
-    "read write readv writev pread64 pwrite64 recvfrom recvmsg sendmsg futex poll ppoll select pselect6 epoll_wait "
+    "read write readv writev pread64 pwrite64 recvfrom recvmsg futex poll ppoll select pselect6 epoll_wait "
     "epoll_pwait epoll_ctl clock_gettime gettimeofday lseek fstat newfstatat close brk munmap madvise sched_yield "
     "rt_sigaction rt_sigprocmask"
 ).split()
@@ -96,7 +96,7 @@ def seen(lines: Iterable[str]) -> Seen | None:
         path, failed = _first_path(told), _FAILED.search(told) is not None
         if call == "socket":
             families.add(told.partition(",")[0])
-        elif call in ("connect", "sendto"):
+        elif call in ("connect", "sendto", "sendmsg", "sendmmsg"):
             peers.update(_INET.findall(told))
         elif call == "bind" and 'sun_path="' in told:  # with @ before it, it is no file
             changed.add(_first_path(told.partition("sun_path=")[2]))
