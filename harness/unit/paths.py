@@ -1,5 +1,6 @@
 """Paths that a unit's lines name, as its processes would see them."""
 
+import re
 from pathlib import PurePosixPath
 
 from harness.unit.start import words
@@ -22,6 +23,7 @@ LOOKED_AT = (
     "/", "/usr", "/boot", "/etc", "/var", "/run", *HOMES, "/tmp", "/var/tmp", "/dev", "/proc", "/sys", "/proc/sys",
     "/proc/kallsyms", "/proc/kmsg", "/dev/kmsg", "/sys/fs/cgroup", "/usr/lib/modules", "/sys/fs/bpf",
 )  # fmt: skip
+_QUOTING = re.compile(r"""\\x([0-9a-fA-F]{2})|\\(.)|["']""")
 # systemd.unit(5), of the system's own manager.
 _FOLDERS = {"%t": "/run", "%S": "/var/lib", "%C": "/var/cache", "%L": "/var/log", "%E": "/etc", "%T": "/tmp"}
 
@@ -37,12 +39,11 @@ def plain(word: str, name: str) -> str:
 
     Prefixes (`-`, `+`) and options (`:ro`) are dropped; of `source:destination` the destination counts.
     """
-    text = word.strip('"').lstrip("-+")
+    text = _QUOTING.sub(lambda found: chr(int(found[1], 16)) if found[1] else found[2] or "", word).lstrip("-+")
     parts = text.split(":")
     text = parts[1] if len(parts) > 1 and parts[1].startswith("/") else parts[0]
     stem = name.rpartition(".")[0]
     prefix, _, instance = stem.partition("@")
     known = {**_FOLDERS, "%n": name, "%N": stem, "%p": prefix, "%i": instance, "%%": "%"}
-    for mark, meaning in known.items():
-        text = text.replace(mark, meaning)
-    return str(PurePosixPath(text)) if text.startswith("/") and "%" not in text else ""
+    text = re.sub("%.", lambda found: known.get(found[0], "\0"), text)
+    return str(PurePosixPath(text)) if text.startswith("/") and "\0" not in text else ""

@@ -1,5 +1,6 @@
 """Where a search starts: the unit as shipped, or stripped of its sandboxing, and what its own settings amount to."""
 
+import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -10,6 +11,7 @@ from harness.unit.catalogue import Directive, Kind, Rung, load
 from harness.unit.unitfile import UnitFile
 
 # parse_boolean() of systemd, which compares without regard to case.
+_WORD = re.compile(r"""(?:"(?:\\.|[^"\\])*"|'[^']*'|\S)+""")
 TRUE = frozenset({"1", "yes", "y", "true", "t", "on"})
 FALSE = frozenset({"0", "no", "n", "false", "f", "off"})
 _EVERY_ADDRESS = (frozenset({"any"}), frozenset({"0.0.0.0/0", "::/0"}))
@@ -192,8 +194,8 @@ def allowed(lines: Iterable[str]) -> tuple[str, ...]:
 
 
 def words(lines: Iterable[str]) -> tuple[str, ...]:
-    """The words of a list's lines since its last reset."""
+    """The words of a list's lines since its last reset, with their quotes: blanks in those part nothing."""
     kept: list[str] = []
     for line in lines:
-        kept = [*kept, *line.split()] if line else []
+        kept = [*kept, *_WORD.findall(line)] if line else []
     return tuple(kept)

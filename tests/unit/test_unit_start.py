@@ -2,6 +2,8 @@ import pytest
 
 from harness.errors import UnitError
 from harness.unit.catalogue import load
+from harness.unit.listed import literal_path
+from harness.unit.paths import named
 from harness.unit.start import NotUnderstood, Start, StartKind, standing
 from harness.unit.unitfile import UnitFile, parse
 
@@ -102,3 +104,9 @@ def test_a_start_survives_json(hardened: UnitFile) -> None:
 def test_only_services_have_a_start() -> None:
     with pytest.raises(UnitError, match="Service"):
         Start.of(parse("[Socket]\nListenStream=80\n"), StartKind.SHIPPED)
+
+
+@pytest.mark.parametrize("path", ["/srv/my data", "/srv/50%new", '/srv/a "b"', "/srv/a\\b", "/srv/plain"])
+def test_paths_that_we_write_are_read_as_we_meant_them(path: str) -> None:
+    unit = parse(f"[Service]\nInaccessiblePaths={literal_path('/first one')} {literal_path(path)}\n")
+    assert named(unit, "a.service") == ("/first one", path)
