@@ -23,6 +23,8 @@ _TROUBLE = re.compile(
     re.IGNORECASE,
 )
 _NAMED = "".join(f"(?<!{word} )" for word in ("code", "status", "signal"))
+_TELLING_DIGITS = re.compile(r"0x|(?:code|status|signal) \d", re.IGNORECASE)
+_ALIKE = str.maketrans("012345678", "999999999")
 _LEADS_TO = ("Traceback (most recent call last)", " ", "\t")
 _MASKS = (
     (re.compile(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b", re.IGNORECASE), "<id>"),
@@ -58,6 +60,14 @@ _MASKS = (
     (re.compile(r"\b(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)\b"), "<month>"),
     (re.compile(r"\s+"), " "),
 )
+
+
+def shape(message: str) -> str:
+    """The message with all digits alike, where they are no more than that: lines of one shape have one template.
+
+    A log of thousands of requests has few shapes, and masking takes a hundred times as long.
+    """
+    return message if _TELLING_DIGITS.search(message) else message.translate(_ALIKE)
 
 
 def template(message: str) -> str:

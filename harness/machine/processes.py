@@ -86,7 +86,7 @@ def namespaces_apart(pid: int, leader: int) -> tuple[str, ...]:
 
 
 def _namespace(pid: int, kind: str) -> str:
-    return str(Path(f"/proc/{pid}/ns/{kind}").readlink())
+    return os.readlink(f"/proc/{pid}/ns/{kind}")  # noqa: PTH115 - asked for a thousand times in a trial
 
 
 def status_fields(pid: int) -> dict[str, str]:
@@ -112,6 +112,8 @@ def sockets(leader: int, pids: Iterable[int]) -> list[str]:
     found = set()
     for table in TABLES:
         for line in _lines(Path(f"/proc/{leader}/net/{table}"))[1:]:
+            if table.startswith("tcp") and f" {LISTEN} " not in line:
+                continue  # after a load there are thousands of connections that have ended
             described = _describe(table, line.split(), inodes)
             if described:
                 found.add(described)
@@ -125,7 +127,7 @@ def _describe(table: str, fields: list[str], inodes: set[str]) -> str:
     if len(fields) < 10 or fields[9] not in inodes:
         return ""
     name = table.rstrip("6")
-    if name == "tcp" and fields[3] != LISTEN:
+    if name == "tcp" and fields[3] != LISTEN:  # another column may hold the same two digits
         return ""
     return f"{name} {_address(fields[1])}" if name != "raw" else name
 
@@ -143,8 +145,8 @@ def _address(text: str) -> str:
 def _socket_inodes(pid: int) -> set[str]:
     inodes = set()
     try:
-        for entry in Path(f"/proc/{pid}/fd").iterdir():
-            target = str(entry.readlink())
+        for entry in os.listdir(f"/proc/{pid}/fd"):  # noqa: PTH208 - a tenth of the time
+            target = os.readlink(f"/proc/{pid}/fd/{entry}")  # noqa: PTH115
             if target.startswith("socket:["):
                 inodes.add(target[8:-1])
     except OSError:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from harness import samples
 from harness.errors import MachineError
-from harness.judge.novelty import template
+from harness.judge.novelty import shape, template
 from harness.machine import processes
 from harness.machine.boot import Machine
 from harness.machine.kernel import KernelLog
@@ -151,11 +151,15 @@ def _distinct(lines: Iterable[JournalLine], *, most: int) -> list[JournalLine]:
     A judgement compares templates; a chatty service must push out neither rare lines nor why it failed.
     """
     kept: dict[tuple[bool, str], JournalLine] = {}
+    known: set[tuple[bool, str]] = set()
     manager = []
     for line in lines:
         if line.from_manager:
             manager.append(line)
-        kept.setdefault((line.from_manager, template(line.message)), line)
+        alike = line.from_manager, shape(line.message)
+        if alike not in known:
+            known.add(alike)
+            kept.setdefault((line.from_manager, template(line.message)), line)
     own = [line for (from_manager, _), line in kept.items() if not from_manager]
     return manager[-most:] + own[-most:]
 

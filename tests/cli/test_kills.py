@@ -15,7 +15,7 @@ from tests.cli.command import observations, recommendation, run_folder, start, t
 from tests.cli.test_interruption import assert_resumes, timed, write  # noqa: F401
 
 pytestmark = [pytest.mark.boots, pytest.mark.timeout(600)]
-KILLS = int(os.environ.get("KILLS", "2"))
+KILLS = int(os.environ.get("KILLS", "1"))
 SEED = int(os.environ.get("KILL_SEED", "1"))
 
 

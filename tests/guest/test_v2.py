@@ -37,10 +37,8 @@ PYTEST = ("pytest", "-p", "no:cacheprovider", "-W", "ignore::DeprecationWarning"
 PATIENCE = 6
 SHORT = (
     "tests/systemd/test_unified.py",
-    "tests/systemd/test_machines.py::TestSideBySide",
     "tests/systemd/test_machines.py::test_boots_to_running_without_failed_units",
     "tests/systemd/test_limits.py::test_samples_are_taken_and_kept",
-    "tests/systemd/test_ends.py::test_kill_of_the_systemd_inside",
     "tests/systemd/test_ends.py::test_kill_9_ends_the_machine_and_the_next_start_removes_the_rest",
 )
 # What is deployed: units of the machine's own systemd are looked at, changed and watched.

@@ -3,8 +3,10 @@ import re
 import string
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from harness.judge.novelty import is_trouble, news, template, templates
+from harness.judge.novelty import is_trouble, news, shape, template, templates
 from tests.judge.facts import line
 
 
@@ -140,6 +142,14 @@ def test_random_names_without_a_digit_are_masked_as_well():
         made = [drawn(count) for _ in range(500)]
         mixed = [name for name in made if re.search("[a-z][A-Z]", name)]
         assert len({template(text.format(name)) for name in mixed}) == 1
+
+
+@given(
+    st.text(alphabet="abeX:-/.,x msK 0123456789", max_size=30), st.text(alphabet="0123456789", min_size=30, max_size=30)
+)
+def test_lines_of_one_shape_have_one_template(message, digits):
+    other = "".join(new if old.isdigit() else old for old, new in zip(message, digits, strict=False))
+    assert shape(message) != shape(other) or template(message) == template(other)
 
 
 def test_trouble_by_its_level():

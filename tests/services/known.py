@@ -216,6 +216,7 @@ FILES = (
         # The unit's own exception would make the denial of it mean nothing.
         unit="ReadWritePaths=/etc/known\n",
         files=(File("/etc/known/state"),),
+        thorough=True,
     ),
     Known("root_new", ("ProtectSystem=strict",), ("ProtectSystem=full",), thorough=True),
     Known("usr_new", ("ProtectSystem=yes",), thorough=True),
@@ -239,6 +240,7 @@ FILES = (
         (writing("/var/lib/known"), denying("NoExecPaths", "/var/lib/known")),
         lines=("ProtectSystem=strict", "NoExecPaths=-/", "NoExecPaths=-/tmp"),
         files=(File("/var/lib/known/state"),),
+        thorough=True,
     ),
     # It could keep a capability to look through what is hidden, which would cost more than not to hide it.
     Known(
@@ -246,6 +248,7 @@ FILES = (
         (denying("InaccessiblePaths", "/usr/local"),),
         lines=("CapabilityBoundingSet=",),
         files=(File("/usr/share/known/of-another", owner="daemon:daemon"),),
+        thorough=True,
     ),
     Known(
         "spool",
@@ -328,6 +331,7 @@ NETWORKS = (
         title="udp_local_network",
         ask="sh ask.sh 10.9.8.7",
         scenario={"companions": [neighbour("10.9.8.7")]},
+        thorough=True,
     ),
     Known(
         "udp_out",
@@ -347,7 +351,7 @@ NETWORKS = (
         thorough=True,
     ),
     Known("netlink", (families("AF_NETLINK"),), thorough=True),
-    Known("unix", (families("AF_UNIX"),)),
+    Known("unix", (families("AF_UNIX"),), thorough=True),
     Known(
         "abstract",
         (NETWORK, families("AF_UNIX")),
@@ -373,7 +377,7 @@ PRIVILEGES = (
         ("PrivateDevices=yes", "DevicePolicy=closed", without("CAP_MKNOD"), USERS),
         thorough=True,
     ),
-    Known("chown", (without("CAP_CHOWN"), calls("chown"), USERS)),
+    Known("chown", (without("CAP_CHOWN"), calls("chown"), USERS), thorough=True),
     Known("see_owner", (USERS,), files=(File("/usr/share/known/theirs", owner="1:1"),), thorough=True),
     Known(
         "foreign_read",
@@ -437,7 +441,7 @@ KERNEL = (
         thorough=True,
     ),
     Known("wx", ("MemoryDenyWriteExecute=yes",)),
-    Known("real_time", ("RestrictRealtime=yes", calls("sched_setscheduler"))),
+    Known("real_time", ("RestrictRealtime=yes", calls("sched_setscheduler")), thorough=True),
     Known("setgid_file", ("RestrictSUIDSGID=yes",), thorough=True),
     Known("personality", ("LockPersonality=yes",), thorough=True),
     Known(
@@ -497,14 +501,19 @@ CALLS = (
     Known("call_resources", (calls("sched_setaffinity"),), thorough=True),
     Known("call_privileged", (calls("setresuid"),), thorough=True),
     # Refused whatever is tightened: an error is the same to it, and the end is not.
-    Known("nice_if_it_may", (calls("setpriority"),), unit=USER),
+    Known("nice_if_it_may", (calls("setpriority"),), unit=USER, thorough=True),
 )
 
 ODD = (
     Known("noise", thorough=True),
     Known("forking", unit="Type=forking\nPIDFile=/run/known/pid\n"),
-    Known("instance", unit_name="known@one.service"),
-    Known("respawn", (calls("sched_setaffinity"),), because={calls("sched_setaffinity"): "step ask: no end within"}),
+    Known("instance", unit_name="known@one.service", thorough=True),
+    Known(
+        "respawn",
+        (calls("sched_setaffinity"),),
+        because={calls("sched_setaffinity"): "step ask: no end within"},
+        thorough=True,
+    ),
 )
 
 
@@ -521,6 +530,7 @@ MUMBLING = Known(
     ("ProtectSystem=full",),
     ask='sh ask.sh "$HARNESS_SEED 20"',
     scenario={"baseline_runs": 3, "confirm_runs": 3},
+    thorough=True,
 )
 
 FLAKY = (
