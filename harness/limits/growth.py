@@ -10,8 +10,11 @@ if TYPE_CHECKING:
     import pandas
 
 BLOCKS = 8
-# Of the steps from one block to the next, so many must go up: chance alone does that in 3 % of runs.
+# Of the steps from one block to the next, so many must go up by this share of the mean step, and the last by that: what
+# comes to rest before the end has filled up.
 RISING_BLOCKS = 6
+RISING_SHARE = 0.25
+LAST_SHARE = 0.5
 LEAST_BLOCK_SAMPLES = 4
 # Less growth than this over a run is what allocators do.
 LEAST_BYTES = 1024 * 1024
@@ -60,8 +63,10 @@ def of(held: pandas.DataFrame) -> Growth | None:
     half = BLOCKS // 2
     first, second = floors[half - 1] - floors[0], floors[-1] - floors[half]
     grown = floors[-1] - floors[0]
+    step = grown / (BLOCKS - 1)
     rising = bool(
-        int((numpy.diff(floors) > 0).sum()) >= RISING_BLOCKS
+        int((numpy.diff(floors) > max(0.0, RISING_SHARE * step)).sum()) >= RISING_BLOCKS
+        and floors[-1] - floors[-2] > LAST_SHARE * step
         and second > STEADY_SHARE * first > 0
         and STEADY_SHARE * second < first
     )

@@ -107,11 +107,6 @@ def _cliff(trials: Trials) -> Bracket | None:
     for _ in range(MOST_CLIFF_TRIALS):
         value = _pages(min(most, bracket.next(guess)))
         run = trials.search(found.limits.with_(memory_bytes=value), "cliff")
-        before = found.limits
-        if trials.lighten(run):
-            run = trials.try_(found.limits.with_(memory_bytes=value), "cliff")
-            if not run.passed:
-                trials.restore(before)
         if run.passed and (run.needed_bytes or 0) > BEYOND_LIMIT * value:
             return None
         bracket = bracket.heard(value, works=run.passed)
@@ -138,8 +133,6 @@ def _hold(trials: Trials) -> Run | None:
         if run.passed:
             found.memory_cliff = cliff.heard(value, works=True)
             return run
-        if run.cause is Cause.FILES and trials.lighten(run):
-            continue
         if run.cause not in (Cause.MEMORY, Cause.OTHER):
             break
         found.memory_cliff = cliff.heard(value, works=False)

@@ -63,8 +63,8 @@ class Trials:
     def search(self, limits: LimitSet, purpose: str) -> Run:
         """One trial in search of a limit, whose failure is that limit's.
 
-        What fails for want of tasks is tried again with more of them, and what fails for no known reason once more as
-        it is: a service may fail by itself.
+        What fails for want of tasks is tried again with more of them; what fails for no known reason once more as it
+        is, as a service may fail by itself, and then without the limits that no counter speaks for.
         """
         run = self.try_(limits, purpose)
         while run.cause is Cause.TASKS and limits.tasks is not None and self.may_search():
@@ -77,6 +77,12 @@ class Trials:
             run = self.try_(limits, purpose)
         if run.cause is Cause.OTHER and self.may_search(2):
             run = self.try_(limits, purpose)
+        before = self.found.limits
+        if self.lighten(run):
+            lighter = self.found.limits
+            run = self.try_(limits.with_(files=lighter.files, processes=lighter.processes), purpose)
+            if not run.passed:
+                self.restore(before)
         return run
 
     def measure(self) -> Run:

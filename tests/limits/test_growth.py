@@ -36,8 +36,9 @@ def test_a_leak_with_its_rate(rate_mib):
         lambda t: 50 * MIB + min(1.0, t) * 30 * MIB,
         lambda t: 50 * MIB + (10 * MIB if int(t * 2) % 2 else 0),
         lambda t: 80 * MIB - 5 * MIB * t,
+        lambda t: 5 * MIB + min(1.0, max(0.0, t - 0.6) / 2.3) * 2.6 * MIB,
     ],
-    ids=["level", "a load at the end", "fills up", "goes up and down", "gives back"],
+    ids=["level", "a load at the end", "fills up", "goes up and down", "gives back", "adds data and comes to rest"],
 )
 def test_what_is_no_leak(level):
     found = [growth.of(held(level, seed=seed)) for seed in range(RUNS)]

@@ -243,9 +243,17 @@ def test_a_failure_for_want_of_tasks_says_nothing_of_memory():
     assert any("for want of tasks" in note for note in found.notes)
 
 
+def test_too_few_descriptors_are_found_where_memory_is_left_alone():
+    """As redis: it reserves some for itself and takes fewer clients, which nothing counts."""
+    settings = Settings(leave_alone=frozenset({"MemoryMax"}))
+    found = walk(settings, _Misleading(Service(needs_descriptors=100)))
+    assert found.limits.files is None
+    assert 40 <= found.limits.quota_percent <= 48
+
+
 def test_a_service_that_fails_now_and_then_keeps_its_limit_of_descriptors():
-    kept = [walk(Settings(), Service(fails=0.04, seed=seed)).limits.files for seed in range(60)]
-    assert sum(files == 36 for files in kept) >= 48
+    kept = [walk(Settings(), Service(fails=0.04, seed=seed)).limits.files for seed in range(100)]
+    assert sum(files == 36 for files in kept) >= 78  # the others failed twice while confirming
 
 
 def test_limits_that_are_not_enforced_are_not_recommended():
