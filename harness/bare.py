@@ -74,19 +74,21 @@ class Bare:
         for _ in range(TRACED_AGAIN):
             if traced.lost:  # without it the candidates would be others, here and when the run is gone on with
                 (traced,) = self._attempts.run([self._traced])
-        if not traced.lost and not self._works(traced) and any(self._works(item) for item in observations):
+        told = self._alone(traced)
+        if told.failed and any(self._alone(item).passed for item in observations):
             (traced,) = self._attempts.run([self._traced])  # it was chance, perhaps
-        told = judge(self._scenario, traced, catalogue=self._catalogue)
+            told = self._alone(traced)
         self.trace_failed = told.reason if told.failed else ""
         self.seen, self.listening = traced.seen, traced.listening
         if not self._earlier:
             return self._passing(observations)
-        if self._is_as_before(traced) and self._works(traced):
+        if self._is_as_before(traced) and told.passed:
             return [*self._earlier, *self._passing([traced])]
         return self._passing(self._attempts.run(plain))
 
-    def _works(self, observation: Observation) -> bool:
-        return judge(self._scenario, observation, catalogue=self._catalogue).passed
+    def _alone(self, observation: Observation) -> Verdict:
+        """The verdict without a baseline."""
+        return judge(self._scenario, observation, catalogue=self._catalogue)
 
     def _is_as_before(self, traced: Observation) -> bool:
         """Whether the same processes run as the same users and listen on the same ports, and at their own pace."""
@@ -138,7 +140,7 @@ class Bare:
         return self._attempts.run([self.plain] * max(0, MEASURING_RUNS - self.reliability.runs))
 
     def _judge(self, observations: Sequence[Observation]) -> list[Verdict]:
-        verdicts = [judge(self._scenario, item, catalogue=self._catalogue) for item in observations]
+        verdicts = [self._alone(item) for item in observations]
         self._keep(verdicts)
         for lost in (verdict for verdict in verdicts if verdict.outcome is Outcome.UNRESOLVED):
             raise MachineError(f"the baseline could not be tried: {lost.reason}", hint="run the same command again")

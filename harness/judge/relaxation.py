@@ -7,7 +7,7 @@ system call or family named without `~` is taken out of a list of denied ones: s
 from pathlib import PurePosixPath
 
 from harness.judge.denials import Denials
-from harness.unit.listed import exact_path, exact_source
+from harness.unit.listed import literal_path, source
 from harness.unit.needs import below
 from harness.unit.quantity import size_text
 from harness.unit.unitfile import written
@@ -21,17 +21,17 @@ def open_path(directive: str, path: str, unit: Denials, *, writes: bool) -> list
     """Let the unit read or write below `path`, which `directive` keeps it from."""
     if directive == "ProtectHome" and unit.value("ProtectHome") == "yes":
         lowered = ["ProtectHome=tmpfs"]
-        return [*lowered, f"{'BindPaths' if writes else 'BindReadOnlyPaths'}={exact_source(path)}"]
+        return [*lowered, _bind(path, writes=writes)]
     mount = unit.mount_of(path)
     if directive in ("ProtectHome", "TemporaryFileSystem") and mount is not None and mount.mode == "empty":
-        return [f"{'BindPaths' if writes else 'BindReadOnlyPaths'}={exact_source(path)}"]
+        return [_bind(path, writes=writes)]
     if directive == "InaccessiblePaths" or (directive == "ReadOnlyPaths" and path in map(_bare, unit.words(directive))):
         return without(directive, path, unit)
     if writes and mount is not None and mount.path == path and directive in _RUNG_BELOW:
         # Of two settings for the very same path the stricter one counts: ReadWritePaths= would do nothing.
         return [f"{directive}={_RUNG_BELOW[directive].get(unit.value(directive), 'no')}"]
     if writes and directive in ("ProtectSystem", "ProtectHome", "ReadOnlyPaths"):
-        return [f"ReadWritePaths={exact_path(path)}"]
+        return [f"ReadWritePaths={literal_path(path, optional=False)}"]
     return [lower(directive)]
 
 
@@ -44,7 +44,11 @@ def run(path: str, unit: Denials) -> list[str]:
     mount = unit.mount_of(path)
     if mount is not None and mount.mode == "rw" and mount.path in map(_bare, unit.words("NoExecPaths")):
         return _written("NoExecPaths", [word for word in unit.words("NoExecPaths") if _bare(word) != mount.path])
-    return [f"BindReadOnlyPaths={exact_source(path)}"]
+    return [_bind(path, writes=False)]
+
+
+def _bind(path: str, *, writes: bool) -> str:
+    return f"{'BindPaths' if writes else 'BindReadOnlyPaths'}={source(path, optional=False)}"
 
 
 def without(directive: str, path: str, unit: Denials) -> list[str]:

@@ -226,15 +226,17 @@ def _periods(parts: list[pandas.DataFrame], period_s: float) -> tuple[int, int]:
 
 
 def _held_back_s(parts: list[pandas.DataFrame], period_s: float) -> float | None:
-    """For how long the quota held it back; None where the kernel does not count that.
-
-    The kernel adds up the time of each processor that stands still, which is no more than the throttled periods last.
-    """
+    """For how long the quota held it back; None where the kernel does not count that."""
     known = [rows for part in parts if len(rows := part[["cpu_throttled_usec", "cpu_throttled_periods"]].dropna())]
     if not known:
         return None
     usec, periods = (sum(_rise(rows[column]) for rows in known) for column in known[0])
-    return min(usec / 1e6, periods * period_s)
+    return _stood_still_s(usec, periods, period_s)
+
+
+def _stood_still_s(usec: float, periods: float, period_s: float) -> float:
+    """The kernel adds up the time of each processor that stands still: together no more than throttled periods last."""
+    return float(min(usec / 1e6, periods * period_s))
 
 
 def _counted(counter: pandas.Series) -> pandas.Series:
@@ -254,7 +256,7 @@ def _start_held_back_s(frame: pandas.DataFrame, period_s: float) -> float | None
     if not len(known):
         return None
     usec, periods = known.iloc[-1]
-    return float(min(usec / 1e6, periods * period_s))
+    return _stood_still_s(usec, periods, period_s)
 
 
 def _start_s(observation: Observation) -> float | None:

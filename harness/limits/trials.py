@@ -82,7 +82,7 @@ class Trials:
             lighter = self.found.limits
             run = self.try_(limits.with_(files=lighter.files, processes=lighter.processes), purpose)
             if not run.passed:
-                self.restore(before)
+                self._restore(before)
         return run
 
     def measure(self) -> Run:
@@ -116,7 +116,7 @@ class Trials:
         found.limits = found.limits.with_(**dict.fromkeys(fields.values()))
         return True
 
-    def restore(self, limits: LimitSet) -> None:
+    def _restore(self, limits: LimitSet) -> None:
         """Take them back in after all: the failure came without them too."""
         self._silent_cleared = True
         self.found.refused.clear()

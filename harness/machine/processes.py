@@ -112,21 +112,22 @@ def sockets(leader: int, pids: Iterable[int]) -> list[str]:
     found = set()
     for table in TABLES:
         for line in _lines(Path(f"/proc/{leader}/net/{table}"))[1:]:
-            if table.startswith("tcp") and f" {LISTEN} " not in line:
-                continue  # after a load there are thousands of connections that have ended
-            described = _describe(table, line.split(), inodes)
+            described = _describe(table, line, inodes)
             if described:
                 found.add(described)
     return sorted(found)
 
 
-def _describe(table: str, fields: list[str], inodes: set[str]) -> str:
+def _describe(table: str, line: str, inodes: set[str]) -> str:
+    name = table.rstrip("6")
+    if name == "tcp" and f" {LISTEN} " not in line:
+        return ""  # not parted: after a load there are thousands of connections that have ended
+    fields = line.split()
     if table in ("unix", "netlink", "packet"):
         column = {"unix": 6, "netlink": 9, "packet": 8}[table]
         return table if len(fields) > column and fields[column] in inodes else ""
     if len(fields) < 10 or fields[9] not in inodes:
         return ""
-    name = table.rstrip("6")
     if name == "tcp" and fields[3] != LISTEN:  # another column may hold the same two digits
         return ""
     return f"{name} {_address(fields[1])}" if name != "raw" else name

@@ -301,8 +301,7 @@ def _peers(seen: Seen) -> list[str]:
 
 def _absolute(paths: Iterable[str]) -> frozenset[str]:
     """Those that a unit file can name: text on one line."""
-    whole = (path for path in paths if path.startswith("/") and len(path.splitlines()) == 1 and "\0" not in path)
-    return frozenset(path for path in whole if _is_text(path))
+    return frozenset(path for path in paths if path.startswith("/") and len(path.splitlines()) == 1 and _is_text(path))
 
 
 def _is_text(path: str) -> bool:
@@ -310,7 +309,7 @@ def _is_text(path: str) -> bool:
         path.encode()
     except UnicodeEncodeError:
         return False
-    return True
+    return "\0" not in path
 
 
 def _entry(path: str, place: str) -> str:

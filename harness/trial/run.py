@@ -300,7 +300,8 @@ def _patient(trial: Trial, check: AnyCheck, name: str = "") -> AnyCheck:
 
 
 def _shorter(trial: Trial, name: str, limit_s: float) -> float:
-    return min(trial.slow_times * limit_s, trial.patience_s.get(name, trial.slow_times * limit_s))
+    limit_s *= trial.slow_times
+    return min(limit_s, trial.patience_s.get(name, limit_s))
 
 
 def _take_counters(service: Service, record: Record) -> None:

@@ -72,13 +72,14 @@ def full_unit(unit: UnitFile, drop_in_text: str) -> str:
     overridden = _overridden(parse(drop_in_text))
     out = [header.lstrip("\n") + "\n"] if header else []
     for section in dict.fromkeys([*unit.sections(), "Service"]):
-        kept = [a for a in unit.assignments if a.section == section]
-        later: list[Assignment] = []
+        own = [a for a in unit.assignments if a.section == section]
+        text = f"[{section}]\n"
         if section == "Service":
-            later = [a for a in kept if _is_later(a)]
-            kept = [a for a in kept if a not in later and a.key not in overridden]
-        text = f"[{section}]\n" + _assigned(kept)
-        out.append(text + body + _assigned(later) if section == "Service" else text)
+            before = [a for a in own if not _is_later(a) and a.key not in overridden]
+            text += _assigned(before) + body + _assigned([a for a in own if _is_later(a)])
+        else:
+            text += _assigned(own)
+        out.append(text)
     return "\n".join(out)
 
 

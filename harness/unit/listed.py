@@ -131,24 +131,14 @@ def plain(item: str) -> str:
     return re.sub(r"(?:\\x[0-9a-f]{2})+", lambda found: bytes.fromhex(found[0].replace("\\x", "")).decode(), item)
 
 
-def literal_path(path: str) -> str:
+def literal_path(path: str, *, optional: bool = True) -> str:
     """A path for a list of paths: `-` because it may not be there (226 otherwise), no specifier, one word."""
-    return _quoted(path, f"-{_escaped(path)}")
+    return _quoted(path, f"{'-' if optional else ''}{_escaped(path)}")
 
 
-def source(path: str) -> str:
+def source(path: str, *, optional: bool = True) -> str:
     """A path to bind where it is: a colon would part it from where it is shown."""
-    return _quoted(path, f"-{_escaped(path)}".replace(":", "\\:"))
-
-
-def exact_path(path: str) -> str:
-    """A path for a list of paths that is known to be there."""
-    return _quoted(path, _escaped(path))
-
-
-def exact_source(path: str) -> str:
-    """A path that is known to be there, to bind where it is."""
-    return _quoted(path, _escaped(path).replace(":", "\\:"))
+    return literal_path(path, optional=optional).replace(":", "\\:")
 
 
 def _escaped(path: str) -> str:

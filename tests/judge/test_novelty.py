@@ -101,7 +101,7 @@ def test_what_is_said_makes_a_difference(one, other):
         "upstream timeout",
         "access forbidden by rule",
         "(configfile.c.2579) server.upload-dirs doesn't exist: /var/cache/x",
-        "java.nio.file.AccessDeniedException: /var/lib/tomcat9/work/x",
+        "java.nio.file.AccessDeniedException: /var/lib/tomcat9/temp/x",
         "java.lang.OutOfMemoryError: Metaspace",
         "OSError: [Errno 38] Function not implemented",
         "2 failures while saving",
