@@ -1,7 +1,7 @@
 """Confirming: clean runs at all limits together, with runs without limits in between; what fails is loosened."""
 
 import math
-import statistics
+from collections.abc import Sequence
 
 from harness.limits.cpu import NEAR_SHARE, RATIO, THROTTLED_SHARE
 from harness.limits.found import Found, State, Stopped
@@ -78,9 +78,7 @@ def _eased(trials: Trials) -> bool:
     has failed, so the budget must last for all the runs that are asked for; else it is only said.
     """
     found, limits = trials.found, trials.found.limits
-    runs = [run for run in found.at_limits if run.throttled_share is not None and not run.busy]
-    periods = sum(run.load_periods or 0 for run in runs)
-    throttled = sum((run.throttled_share or 0.0) * (run.load_periods or 0) for run in runs)
+    periods, throttled = _periods([run for run in found.at_limits if not run.busy])
     if limits.quota_percent is None or chance_of(round(throttled), THROTTLED_SHARE * periods) > CHANCE:
         return False
     share = throttled / periods
@@ -94,6 +92,12 @@ def _eased(trials: Trials) -> bool:
     _note_quota(found, works=False)
     found.limits = raised
     return True
+
+
+def _periods(runs: Sequence[Run]) -> tuple[int, float]:
+    """Quota periods of the load of all these runs, and those in which they were held back."""
+    told = [(run.load_periods or 0, run.throttled_share) for run in runs if run.throttled_share is not None]
+    return sum(periods for periods, _ in told), sum(periods * share for periods, share in told)
 
 
 def chance_of(count: int, expected: float) -> float:
@@ -138,9 +142,10 @@ def _note_quota(found: Found, *, works: bool) -> None:
 
 
 def _note_periods(found: Found) -> None:
-    """How often the quota holds the service back, where it is more than was meant."""
-    shares = [run.throttled_share or 0.0 for run in found.at_limits]
-    if found.limits.quota_percent is not None and (share := statistics.fmean(shares)) > THROTTLED_SHARE:
+    """How often the quota holds the service back, where it is more than was meant; busy runs only without others."""
+    periods, throttled = _periods([run for run in found.at_limits if not run.busy] or found.at_limits)
+    share = throttled / max(1, periods)
+    if found.limits.quota_percent is not None and share > THROTTLED_SHARE:
         told = f"at CPUQuota={found.limits.quota_percent}% the confirming runs were held back in {share:.0%} of periods"
         found.note(f"{told}, and kept their pace")
 

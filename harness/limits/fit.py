@@ -23,10 +23,9 @@ MANY_RUNS = 5
 # MEMCG_CHARGE_BATCH of include/linux/memcontrol.h: 64 pages.
 BATCH_BYTES = 64 * 4096
 DESCRIPTORS_SHARE = 0.25
-# However alike ten runs are, one in thirty may need more: measured, of 30 runs at 7 % above the cliff one failed.
-LEAST_SCATTER = 1.08
-# And where a trial has shown that even the bound is too little, samples miss a peak and say nothing of its scatter.
-LEAST_SCATTER_UNSEEN = 1.12
+# However alike ten runs are, one in thirty may need more: short-lived processes that meet for less than the time
+# between two samples. Measured, of 30 runs at 7 to 9 % above the cliff one failed, two times in three.
+LEAST_SCATTER = 1.12
 
 
 @dataclass(frozen=True)
@@ -133,13 +132,12 @@ def scatter_of_need(needed: Sample, too_little: float) -> float:
     than the time between two: where one of ten runs caught it, that run is no proof that needs differ. Two views do
     not mind. No need is below what was too little, so lower values count as that. And what scatters scatters
     downwards as well, which a peak that was caught does not do. The larger of the two holds, and never less than
-    LEAST_SCATTER, or where even the bound was too little LEAST_SCATTER_UNSEEN.
+    LEAST_SCATTER.
     """
     median = statistics.median(needed.values)
     raised = replace(needed, values=tuple(max(value, too_little) for value in needed.values))
     mirrored = Sample(tuple(2 * median - value for value in needed.values))
-    least = LEAST_SCATTER_UNSEEN if needed.bound < too_little else LEAST_SCATTER
-    return max(least, min(needed.scatter, max(raised.scatter, mirrored.scatter)))
+    return max(LEAST_SCATTER, min(needed.scatter, max(raised.scatter, mirrored.scatter)))
 
 
 def quota_bound(window: Sample) -> int:
