@@ -44,7 +44,10 @@ def proof(found: Found) -> str:
     failing = f"{math.ceil(100 * bound.failure_at_most(clean, found.failed))}%"
     if found.state is State.CONFIRMED:
         others = f" and {found.failed} failure of another kind" if found.failed else ""
-        return f"{clean} clean runs{others} at these limits: with 95 % confidence fewer than {failing} of runs fail"
+        eased = len(found.at_limits) - len(found.at_quota)
+        tighter = f", {eased} of them at a tighter CPUQuota=" if eased else ""
+        seen = f"{clean} clean runs{others} at these limits{tighter}"
+        return f"{seen}: with 95 % confidence fewer than {failing} of runs fail"
     return f"not confirmed, {clean} clean runs at these limits: {found.stop or 'the load is slower at them'}"
 
 

@@ -68,27 +68,32 @@ def _clean_runs(trials: Trials) -> None:
             beside = 0
             _raise(trials, run)
         elif _eased(trials):
-            beside = 0
+            beside = min(beside, found.clean)
 
 
 def _eased(trials: Trials) -> bool:
     """Raise a quota that held the service back in more periods of the confirming runs than chance has it.
 
     One run of a short load has too few periods to tell 1 %, and one beside other work catches up afterwards. Nothing
-    has failed, so the budget must last for all the runs that are asked for; else it is only said.
+    has failed, so where the budget does not last for all the runs that are asked for, those that were clean at the
+    tighter quota count.
     """
-    found, limits = trials.found, trials.found.limits
-    periods, throttled = _periods([run for run in found.at_limits if not run.busy])
+    found, limits, wanted = trials.found, trials.found.limits, trials.settings.confirm_runs
+    periods, throttled = _periods([run for run in found.at_quota if not run.busy])
     if limits.quota_percent is None or chance_of(round(throttled), THROTTLED_SHARE * periods) > CHANCE:
         return False
     share = throttled / periods
     quota = math.ceil(limits.quota_percent * (RATIO if share > NEAR_SHARE else math.sqrt(RATIO)))
     raised = trials.changed(quota_percent=quota)
-    if raised == limits or trials.left() < trials.settings.confirm_runs + CONFIRM_BESIDE:
+    anew = trials.left() >= wanted + CONFIRM_BESIDE
+    if raised == limits or (found.clean >= wanted and not anew):
         return False
-    found.note(
-        f"CPUQuota={limits.quota_percent}% held back {share:.0%} of {periods} periods of confirming runs: raised"
-    )
+    told = f"CPUQuota={limits.quota_percent}% held back {share:.0%} of {periods} periods of confirming runs: raised"
+    if anew:
+        found.note(told)
+    else:
+        found.note(f"{told}, and those {len(found.at_quota)} runs count, since too few trials are left to start anew")
+        found.eased.append(limits)
     _note_quota(found, works=False)
     found.limits = raised
     return True
@@ -143,7 +148,7 @@ def _note_quota(found: Found, *, works: bool) -> None:
 
 def _note_periods(found: Found) -> None:
     """How often the quota holds the service back, where it is more than was meant; busy runs only without others."""
-    periods, throttled = _periods([run for run in found.at_limits if not run.busy] or found.at_limits)
+    periods, throttled = _periods([run for run in found.at_quota if not run.busy] or found.at_quota)
     share = throttled / max(1, periods)
     if found.limits.quota_percent is not None and share > THROTTLED_SHARE:
         told = f"at CPUQuota={found.limits.quota_percent}% the confirming runs were held back in {share:.0%} of periods"
@@ -178,3 +183,4 @@ def _loosen(trials: Trials, values: dict[str, int]) -> None:
             "the service fails at " + ("the unit's own limits" if own else "limits, and none is left to raise")
         )
     trials.found.limits = raised
+    trials.found.eased.clear()

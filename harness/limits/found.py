@@ -53,7 +53,8 @@ class Found:
     """What is known of the limits so far: the runs, and what each limit was fitted to.
 
     `limits` are those to recommend, as they stand. `measured` ran without any, `tried` in search of a cliff or knee,
-    `confirming` at the limits together. `refused` holds the run that speaks against a directive,
+    `confirming` at the limits together. `eased` are limits that were the same but for a tighter quota, under which
+    runs were clean: they would be at these. `refused` holds the run that speaks against a directive,
     `lifted` the lines that take away a limit of the unit's own beside those that were found.
     """
 
@@ -61,6 +62,7 @@ class Found:
     measured: list[Run] = field(default_factory=list)
     tried: list[Run] = field(default_factory=list)
     confirming: list[Run] = field(default_factory=list)
+    eased: list[LimitSet] = field(default_factory=list)
     needed: Sample | None = None
     leak: Growth | None = None
     memory_cliff: Bracket | None = None
@@ -84,8 +86,15 @@ class Found:
 
     @property
     def at_limits(self) -> list[Run]:
-        """Confirming runs at the limits as they are now."""
-        return [run for run in self.confirming if run.limits == self.limits]
+        """Confirming runs at the limits as they are now, or at a quota that was eased."""
+        quota = self.limits.quota_percent
+        eased = [limits for limits in self.eased if limits.with_(quota_percent=quota) == self.limits]
+        return [run for run in self.confirming if run.limits == self.limits or run.limits in eased]
+
+    @property
+    def at_quota(self) -> list[Run]:
+        """Those of them with the quota as it is now."""
+        return [run for run in self.at_limits if run.limits == self.limits]
 
     @property
     def clean(self) -> int:

@@ -28,7 +28,7 @@ from tests.guest.image import PROJECT, GuestError
 from tests.services.appetite import HELD_MIB, NOISE_MIB
 from tests.systemd import test_limits, tiny
 
-pytestmark = [pytest.mark.v2, pytest.mark.boots, pytest.mark.timeout(3600)]
+pytestmark = [pytest.mark.v2, pytest.mark.boots, pytest.mark.timeout(5400)]
 whole = pytest.mark.skipif(os.environ.get("V2") != "all", reason="takes long; set V2=all")
 
 # An emulated processor is some twenty times slower, and a test's own limit is there for what hangs.
@@ -153,7 +153,7 @@ def test_notes_is_tuned_with_directives_and_limits(tmp_path):
     (tmp_path / "scenario").mkdir()
     path = notes(tmp_path / "scenario")
     tune = f"harness tune brought/{path.name} --results out/results"
-    out = in_guest(tune, tmp_path, timeout_s=3300, brought=path.parent).out
+    out = in_guest(tune, tmp_path, timeout_s=5000, brought=path.parent).out
     answer = check_run(out)
     assert answer["exposure_before"] >= 9.0
     assert answer["exposure_after"] <= 1.2

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from harness.judge.verdict import Outcome
-from harness.limits.advice import drop_in_lines, to_json
+from harness.limits.advice import drop_in_lines, proof, to_json
 from harness.limits.confirm import chance_of
 from harness.limits.found import Settings, State
 from harness.limits.growth import Growth
@@ -572,6 +572,57 @@ def test_one_period_held_back_is_chance():
     found = walk(Settings(), Once())
     assert found.state is State.CONFIRMED, found.stop
     assert not any("raised" in note for note in found.notes)
+
+
+@pytest.mark.parametrize("trials", [34, 100])
+def test_what_was_clean_at_a_tighter_quota_counts_when_no_trials_are_left_to_start_anew(trials):
+    class HeldBack(Service):
+        """Three of 27 periods of each confirming run are held back, unless the quota is four percent larger."""
+
+        first = 0
+
+        def __call__(self, limits: LimitSet, purpose: str) -> Run:
+            run = super().__call__(limits, purpose)
+            if purpose != "confirm-limits":
+                return replace(run, load_periods=27)
+            self.first = self.first or limits.quota_percent
+            share = 3 / 27 if limits.quota_percent < 1.03 * self.first else 0.0
+            return replace(run, load_periods=27, throttled_share=share, load_held_back_s=share)
+
+    service = HeldBack()
+    found = walk(Settings(max_trials=trials), service)
+    assert found.state is State.CONFIRMED, found.stop
+    assert found.limits.quota_percent >= 1.03 * service.first
+    assert found.trials <= trials
+    assert (found.clean, found.failed) == (14, 0)
+    assert (len(found.at_quota) < 14) is (trials == 34)
+    assert found.at_quota
+    assert ("of them at a tighter CPUQuota=" in proof(found)) is (trials == 34)
+    assert not any("kept their pace" in note for note in found.notes)
+
+
+def test_a_failure_after_a_quota_was_eased_starts_anew():
+    class HeldBackAndShort(Service):
+        """Held back until the quota is raised, and then short of memory once."""
+
+        eased = failed = False
+
+        def __call__(self, limits: LimitSet, purpose: str) -> Run:
+            run = super().__call__(limits, purpose)
+            if purpose != "confirm-limits":
+                return replace(run, load_periods=27)
+            if not self.eased:
+                self.eased, self.first = True, limits.quota_percent
+            if limits.quota_percent == self.first:
+                return replace(run, load_periods=27, throttled_share=3 / 27, load_held_back_s=0.1)
+            if not self.failed:
+                self.failed = True
+                return replace(run, outcome=Outcome.FAIL, cause=Cause.MEMORY, load_periods=27)
+            return replace(run, load_periods=27)
+
+    found = walk(Settings(max_trials=34), HeldBackAndShort())
+    assert found.state is State.UNCONFIRMED
+    assert found.clean == len(found.at_quota) < 14
 
 
 def test_a_host_that_drifts_is_not_taken_for_a_knee():
