@@ -93,7 +93,8 @@ def _holds(trials: Trials, limits: LimitSet) -> bool:
         run = trials.search(limits, "quota")
         limits = run.limits
         share = run.throttled_share
-        if not run.passed or share is None or not THROTTLED_SHARE < share <= NEAR_SHARE:
+        near = share is not None and THROTTLED_SHARE < share <= NEAR_SHARE
+        if not run.passed or not near or not trials.may_search():
             break
     if not run.passed or (share is not None and share > THROTTLED_SHARE):
         return False

@@ -601,6 +601,23 @@ def test_what_was_clean_at_a_tighter_quota_counts_when_no_trials_are_left_to_sta
     assert not any("kept their pace" in note for note in found.notes)
 
 
+@pytest.mark.parametrize("trials", range(34, 46))
+def test_the_search_for_a_quota_leaves_enough_trials_to_compare_the_confirming_runs_with(trials):
+    class Near(Service):
+        """One period of each run is held back, so that each quota is tried again."""
+
+        def __call__(self, limits: LimitSet, purpose: str) -> Run:
+            run = super().__call__(limits, purpose)
+            return replace(run, load_periods=25, throttled_share=0.04) if purpose == "quota" else run
+
+    service = Near()
+    walk(Settings(max_trials=trials), service)
+    purposes = [purpose for _, purpose in service.asked]
+    confirmed = purposes[purposes.index("confirm-limits") :]
+    assert confirmed.count("confirm-limits") == 14
+    assert confirmed.count("measure") == 2
+
+
 def test_a_failure_after_a_quota_was_eased_starts_anew():
     class HeldBackAndShort(Service):
         """Held back until the quota is raised, and then short of memory once."""
