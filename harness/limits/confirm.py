@@ -89,11 +89,10 @@ def _eased(trials: Trials) -> bool:
     if raised == limits or (found.clean >= wanted and not anew):
         return False
     told = f"CPUQuota={limits.quota_percent}% held back {share:.0%} of {periods} periods of confirming runs: raised"
-    if anew:
-        found.note(told)
-    else:
-        found.note(f"{told}, and those {len(found.at_quota)} runs count, since too few trials are left to start anew")
+    if not anew:
+        told += f", and those {len(found.at_quota)} runs count, since too few trials are left to start anew"
         found.eased.append(limits)
+    found.note(told)
     _note_quota(found, works=False)
     found.limits = raised
     return True

@@ -89,12 +89,12 @@ class Found:
         """Confirming runs at the limits as they are now, or at a quota that was eased."""
         quota = self.limits.quota_percent
         eased = [limits for limits in self.eased if limits.with_(quota_percent=quota) == self.limits]
-        return [run for run in self.confirming if run.limits == self.limits or run.limits in eased]
+        return [run for run in self.confirming if run.limits in (self.limits, *eased)]
 
     @property
     def at_quota(self) -> list[Run]:
         """Those of them with the quota as it is now."""
-        return [run for run in self.at_limits if run.limits == self.limits]
+        return [run for run in self.confirming if run.limits == self.limits]
 
     @property
     def clean(self) -> int:
